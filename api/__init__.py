@@ -1,0 +1,1 @@
+"""HTTP: routes, schemas, errors and limits. Nothing here decides what is remembered."""

@@ -1,0 +1,74 @@
+"""`/healthz`, `/readyz`, `/metrics` and `/v1/stats`: is it alive, is it ready, how is it doing, how much does it hold."""
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+
+from api.deps import Caller, Read, ServiceDep
+from api.metrics import Metrics
+from api.schemas import StatsOut
+from recalld import __version__
+from recalld.core.access import DEFAULT_NAMESPACE
+from recalld.core.errors import IndexDamaged
+
+
+def make_router(metrics: Metrics) -> APIRouter:
+    """The routes, over one application's metrics."""
+    router = APIRouter(tags=["system"])
+
+    @router.get("/healthz", response_model=None)
+    def healthz() -> dict[str, str]:
+        """Alive: the process answers."""
+        return {"status": "ok", "version": __version__}
+
+    @router.get("/readyz", response_model=None)
+    def readyz(service: ServiceDep) -> Response:
+        """Ready: the schema is the newest and the index can be read. 503 otherwise, saying what is not."""
+        migrated = service.database.revision() == service.database.newest_revision()
+        index = "ok"
+        try:
+            service.vectors.statistics(DEFAULT_NAMESPACE)
+        except IndexDamaged as error:
+            index = error.detail
+        ready = migrated and index == "ok"
+        checks = {"migrated": "ok" if migrated else "run `recalld migrate`", "index": index}
+        return JSONResponse(
+            {"status": "ready" if ready else "not ready", "checks": checks}, status_code=200 if ready else 503
+        )
+
+    @router.get("/metrics", response_model=None)
+    def prometheus() -> Response:
+        """Prometheus text format. It names routes and counts, no namespace and no content."""
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @router.get("/v1/stats", response_model=StatsOut)
+    def stats(who: Caller, store: Read, service: ServiceDep) -> StatsOut:
+        """How much the caller's namespace holds, and the bytes of the instance by layer."""
+        counts = store.counts(who.namespace)
+        index = service.vectors.statistics(who.namespace)
+        bytes_by_layer = {
+            "database": service.database.bytes_on_disk(),
+            "index": service.folder.bytes_on_disk("index"),
+        }
+        rows = sum(counts.memories.values())
+        return StatsOut(
+            namespace=who.namespace,
+            memories=dict(counts.memories),
+            versions=counts.versions,
+            text_bytes=counts.text_bytes,
+            pending=counts.outbox,
+            vectors={
+                "rows": index.rows,
+                "bytes_disk": index.bytes_disk,
+                "bytes_memory": index.bytes_memory,
+                "generation": index.generation,
+            },
+            bytes=bytes_by_layer,
+            bytes_per_memory=round((counts.text_bytes + index.bytes_disk) / rows, 1) if rows else 0.0,
+            encoder={
+                "name": service.encoder.name,
+                "dimensions": service.encoder.dimensions,
+                "fingerprint": service.encoder.fingerprint,
+            },
+        )
+
+    return router

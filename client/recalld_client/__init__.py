@@ -1,0 +1,101 @@
+"""The Python SDK of recalld, a memory daemon for AI agents.
+
+    from recalld_client import Recalld
+
+    with Recalld() as client:
+        alice = client.scope(user_id="alice")
+        alice.add("I moved to Lisbon in March.")
+        print(alice.recall("where does she live?")[0].memory.text)
+
+`Recalld` is used from threads, `AsyncRecalld` from asyncio; both have the same methods. What can go wrong is one tree
+under `RecalldError` (`recalld_client.errors` draws it).
+"""
+
+from recalld_client.async_client import AsyncRecalld
+from recalld_client.async_scoped import AsyncScope
+from recalld_client.client import Recalld
+from recalld_client.errors import (
+    ApiError,
+    Conflict,
+    ConnectionFailed,
+    FieldError,
+    Forbidden,
+    Gone,
+    InvalidRequest,
+    InvalidValue,
+    NotFound,
+    PreconditionFailed,
+    RateLimited,
+    RecalldError,
+    ServerError,
+    ServiceUnavailable,
+    TimedOut,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnexpectedReply,
+)
+from recalld_client.models import (
+    Chat,
+    Citation,
+    Context,
+    ContextBlock,
+    Embeddings,
+    Health,
+    Hit,
+    Memory,
+    Readiness,
+    Recall,
+    Receipt,
+    Stats,
+    Usage,
+)
+from recalld_client.retry import RetrySettings
+from recalld_client.scoped import Scope
+from recalld_client.settings import Timeouts
+from recalld_client.streaming import AsyncChatStream, ChatStream
+from recalld_client.version import __version__
+
+__all__ = [
+    "ApiError",
+    "AsyncChatStream",
+    "AsyncRecalld",
+    "AsyncScope",
+    "Chat",
+    "ChatStream",
+    "Citation",
+    "Conflict",
+    "ConnectionFailed",
+    "Context",
+    "ContextBlock",
+    "Embeddings",
+    "FieldError",
+    "Forbidden",
+    "Gone",
+    "Health",
+    "Hit",
+    "InvalidRequest",
+    "InvalidValue",
+    "Memory",
+    "NotFound",
+    "PreconditionFailed",
+    "RateLimited",
+    "Readiness",
+    "Recall",
+    "Recalld",
+    "RecalldError",
+    "Receipt",
+    "RetrySettings",
+    "Scope",
+    "ServerError",
+    "ServiceUnavailable",
+    "Stats",
+    "TimedOut",
+    "Timeouts",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedReply",
+    "Usage",
+    "__version__",
+]

@@ -1,0 +1,329 @@
+"""What the server answers, as frozen models.
+
+Fields that a newer server adds are kept and can be read by name; names that are open sets there (`kind`, `state`,
+places in a receipt) are plain text here, so that an older client reads a newer server's answers. Times are aware.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """The base: frozen, and tolerant of fields that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+
+class MemoryScope(Model):
+    """Whose memory it is, within the namespace; None where it is not bound to any."""
+
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
+
+
+class Deriver(Model):
+    """What derived a memory from others."""
+
+    name: str
+    version: str
+
+
+class Memory(Model):
+    """One version of one memory.
+
+    Attributes:
+        text: what was written, byte for byte.
+        kind: `turn`, `document`, `fact`, `summary`, `episode`, `procedure`, `rationale` or `profile`.
+        occurred_at: when it happened; None: unknown.
+        frame: the structured form of a fact, episode, procedure or rationale.
+        version: counts from 1; what `update(if_match=...)` takes.
+        state: `active`, `superseded` or `forgotten`.
+        created_at: when its first version was recorded.
+        recorded_at: when this version was recorded.
+        valid_from, valid_to: when it held in the world, [from, to).
+        superseded_at: when a later version took its place; None for the current one.
+        sources: ids of the memories that it was derived from.
+        deriver: None: a caller wrote it.
+    """
+
+    id: str
+    namespace: str
+    version: int
+    state: str
+    text: str
+    kind: str
+    recorded_at: AwareDatetime
+    created_at: AwareDatetime | None = None
+    role: str | None = None
+    speaker: str | None = None
+    occurred_at: AwareDatetime | None = None
+    external_id: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    scope: MemoryScope = MemoryScope()
+    expires_at: AwareDatetime | None = None
+    frame: dict[str, Any] | None = None
+    valid_from: AwareDatetime | None = None
+    valid_to: AwareDatetime | None = None
+    superseded_at: AwareDatetime | None = None
+    sources: tuple[str, ...] = ()
+    deriver: Deriver | None = None
+
+
+class Page(Model):
+    """One page of a list; `next_cursor` is None on the last one."""
+
+    items: tuple[Memory, ...]
+    next_cursor: str | None = None
+
+
+class Receipt(Model):
+    """What an erasure removed.
+
+    Attributes:
+        removed: rows removed, by place (`memories`, `versions`, `fulltext`, `vectors`, ...).
+        memory_ids: every memory that is gone, derived ones included.
+        rescan: what a scan of the data folder found afterwards; None: it was not scanned.
+        digest: SHA-256 over the receipt, to recognise it by.
+    """
+
+    id: str
+    state: str
+    removed: dict[str, int]
+    memory_ids: tuple[str, ...] = ()
+    erased_at: AwareDatetime | None = None
+    rescan: Any = None
+    digest: str | None = None
+
+
+class Hit(Model):
+    """One recalled memory.
+
+    Attributes:
+        score: what the results are ordered by; comparable within one recall only.
+        relevance: a calibrated probability in [0, 1] that it answers the query.
+        signals: what the score is made of.
+    """
+
+    memory: Memory
+    score: float
+    relevance: float
+    signals: dict[str, Any] | None = None
+
+
+class Recall(Model):
+    """The memories that a query recalls, best first. Iterate over it, index it, take its length.
+
+    Attributes:
+        relevant: False: nothing here answers the query. The results are there all the same.
+        pending: how many memories of this scope are not searched by meaning yet.
+        took_ms: the server's time, in milliseconds.
+    """
+
+    recall_id: str
+    results: tuple[Hit, ...]
+    relevant: bool
+    pending: int = 0
+    took_ms: float = 0.0
+
+    def __iter__(self) -> Iterator[Hit]:  # type: ignore[override]  # pydantic iterates over fields; a Recall over hits
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __getitem__(self, index: int) -> Hit:
+        return self.results[index]
+
+
+class ContextBlock(Model):
+    """A part of a context that stays the same, byte for byte, from one context to the next."""
+
+    text: str
+    memory_ids: tuple[str, ...]
+    tokens: int
+
+
+class Context(Model):
+    """Recalled memories, packed into a token budget and ready for a prompt.
+
+    Attributes:
+        tokens: length of `text` by `tokenizer`.
+        relevant: False: nothing remembered answers the query.
+    """
+
+    text: str
+    blocks: tuple[ContextBlock, ...]
+    tokens: int
+    tokenizer: str
+    recall_id: str
+    relevant: bool
+    pending: int = 0
+
+
+class Citation(Model):
+    """A memory that an answer rests on."""
+
+    memory_id: str
+    text: str | None = None
+
+
+class ChatMemory(Model):
+    """What memory did for an answer.
+
+    Attributes:
+        relevant: False: nothing remembered answers the question; None: nothing was recalled.
+    """
+
+    relevant: bool | None = None
+    citations: tuple[Citation, ...] = ()
+    recall_id: str | None = None
+    timings: dict[str, Any] | None = None
+
+
+class CachedTokens(Model):
+    """How much of a prompt was served from the cache."""
+
+    cached_tokens: int = 0
+
+
+class Usage(Model):
+    """Tokens read and written."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: CachedTokens | None = None
+
+
+class ChatMessage(Model):
+    """What the assistant said."""
+
+    role: str = "assistant"
+    content: str | None = None
+
+
+class Choice(Model):
+    """One answer."""
+
+    message: ChatMessage
+    finish_reason: str | None = None
+
+
+class Chat(Model):
+    """An answer, in OpenAI's shape, with what memory did for it."""
+
+    id: str
+    model: str
+    choices: tuple[Choice, ...] = Field(min_length=1)
+    usage: Usage | None = None
+    recalld: ChatMemory | None = None
+
+    @property
+    def text(self) -> str:
+        """The answer."""
+        return self.choices[0].message.content or ""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why it ended: `stop`, `length`, ..."""
+        return self.choices[0].finish_reason
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The memories that it rests on; none where nothing was recalled."""
+        return self.recalld.citations if self.recalld else ()
+
+    @property
+    def recall_id(self) -> str | None:
+        """The recall behind it; None where nothing was recalled."""
+        return self.recalld.recall_id if self.recalld else None
+
+
+class ChatDelta(Model):
+    """The next piece of a streamed answer."""
+
+    content: str | None = None
+
+
+class ChunkChoice(Model):
+    """The next piece, and why the answer ended once it has."""
+
+    delta: ChatDelta = ChatDelta()
+    finish_reason: str | None = None
+
+
+class ChatChunk(Model):
+    """One event of a streamed answer."""
+
+    id: str
+    model: str
+    choices: tuple[ChunkChoice, ...] = ()
+    usage: Usage | None = None
+    recalld: ChatMemory | None = None
+
+
+class Embedding(Model):
+    """One text's vector."""
+
+    index: int
+    embedding: tuple[float, ...]
+
+
+class Embeddings(Model):
+    """Vectors, one a text, in OpenAI's shape."""
+
+    data: tuple[Embedding, ...]
+    model: str
+    usage: Usage | None = None
+
+    @property
+    def vectors(self) -> list[tuple[float, ...]]:
+        """The vectors, in the order of the texts."""
+        return [each.embedding for each in sorted(self.data, key=lambda each: each.index)]
+
+
+class Stats(Model):
+    """How much the namespace holds, and where.
+
+    Attributes:
+        memories: how many, by state.
+        versions: how many, of all memories.
+        text_bytes: of all versions.
+        pending: memories that are not searched by meaning yet.
+        vectors: sizes of the namespace's index.
+        bytes: of the whole server, by layer.
+        encoder: the model that makes the vectors.
+    """
+
+    namespace: str
+    memories: dict[str, int]
+    versions: int = 0
+    text_bytes: int = 0
+    pending: int = 0
+    vectors: dict[str, int] = Field(default_factory=dict)
+    bytes: dict[str, int] = Field(default_factory=dict)
+    bytes_per_memory: float = 0.0
+    encoder: dict[str, Any] = Field(default_factory=dict)
+
+
+class Health(Model):
+    """The server is alive."""
+
+    status: str = "ok"
+
+
+class Readiness(Model):
+    """Whether the server can serve: migrated, indexes loaded. It is true or false itself.
+
+    Attributes:
+        checks: what was looked at, and `ok` or what is wrong with it.
+    """
+
+    ready: bool
+    checks: dict[str, Any] = Field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.ready

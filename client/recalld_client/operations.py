@@ -1,0 +1,355 @@
+"""The one table of operations: each is a pure function from arguments to the request that carries them out.
+
+Both clients have a method of the same name, arguments and defaults for each (a test holds them together), so that what
+a call sends is decided here alone. `bound` is the scope to fill in; empty for an unbound client. What each does and
+means is said once, on the methods.
+
+Writes carry an `Idempotency-Key`, the caller's or a new one, so that trying one again never does it twice. Chat has
+none: what it remembers is written after the reply, so it is only tried again when the server refused it untouched.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from recalld_client import wire
+from recalld_client.batches import batches, body_of, item_json
+from recalld_client.calls import Call, Listing, Reply, T, object_of, query, read_memories, reads
+from recalld_client.errors import InvalidValue
+from recalld_client.models import Chat, Context, Embeddings, Health, Memory, Readiness, Recall, Receipt, Stats
+from recalld_client.scopes import Bound
+
+Messages = str | Sequence[Mapping[str, object]]
+Items = Iterable[str | Mapping[str, object]]
+
+JSON = ("Content-Type", "application/json")
+PATCH = ("Content-Type", "application/merge-patch+json")
+MEMORIES = "/v1/memories"
+ITEMS_MAX = 1000
+
+
+class Changes(TypedDict, total=False):
+    """What `update` can change; None removes."""
+
+    text: str
+    metadata: Mapping[str, Any] | None
+    occurred_at: wire.Time | None
+    expires_at: wire.Time | None
+    speaker: str | None
+    frame: Mapping[str, Any] | None
+
+
+CHANGEABLE = tuple(Changes.__annotations__)
+
+
+def add(
+    bound: Bound,
+    text: str,
+    *,
+    kind: str | None = None,
+    role: str | None = None,
+    speaker: str | None = None,
+    occurred_at: wire.Time | None = None,
+    external_id: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    expires_at: wire.Time | None = None,
+    frame: Mapping[str, object] | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Memory]:
+    """`POST /v1/memories` with one item."""
+    item = _given(
+        text=wire.text(text, "text"),
+        kind=kind,
+        role=role,
+        speaker=speaker,
+        occurred_at=occurred_at,
+        external_id=external_id,
+        metadata=metadata,
+        expires_at=expires_at,
+        frame=frame,
+    )
+    many = read_memories(1)
+    return _write(
+        "POST", MEMORIES, lambda reply: many(reply)[0], body_of([item_json(item, bound, "")]), key=idempotency_key
+    )
+
+
+def add_many(
+    bound: Bound, items: Items, *, items_max: int = 200, idempotency_key: str | None = None
+) -> Iterator[Call[list[Memory]]]:
+    """`POST /v1/memories`, as many as it takes; a caller's key gets the number of the batch."""
+    if isinstance(items, str | bytes | Mapping):
+        raise InvalidValue.of("items", "must be an iterable of items, not one item: use add")
+    wire.at_least(items_max, "items_max", 1, ITEMS_MAX)
+    return (
+        _write(
+            "POST",
+            MEMORIES,
+            read_memories(batch.items),
+            batch.body,
+            key=f"{idempotency_key}-{number}" if idempotency_key is not None else None,
+        )
+        for number, batch in enumerate(batches(items, bound, items_max=items_max))
+    )
+
+
+def get(memory_id: str) -> Call[Memory]:
+    """`GET /v1/memories/{id}`"""
+    return Call("GET", _memory(memory_id), reads(Memory))
+
+
+def listing(
+    bound: Bound,
+    *,
+    kind: str | Sequence[str] | None = None,
+    state: str | Sequence[str] | None = None,
+    since: wire.Time | None = None,
+    until: wire.Time | None = None,
+    metadata: Mapping[str, str | int | float | bool | None] | None = None,
+    text: str | None = None,
+    limit: int | None = None,
+) -> Listing:
+    """`GET /v1/memories`, page by page."""
+    some = [(name, each) for name, given in (("kind", kind), ("state", state)) for each in _any_of(given, name)]
+    found = query(since=_time(since, "since"), until=_time(until, "until"), text=text)
+    return _listing(MEMORIES, bound, limit, (*some, *found, *_metadata(metadata or {})))
+
+
+def update(
+    memory_id: str,
+    *,
+    if_match: int | None = None,
+    idempotency_key: str | None = None,
+    **changes: Unpack[Changes],
+) -> Call[Memory]:
+    """`PATCH /v1/memories/{id}`, a JSON merge patch (RFC 7396): None removes, what is left out stays."""
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise InvalidValue.of(name, f"cannot be changed; these can: {', '.join(CHANGEABLE)}")
+    if not changes:
+        raise InvalidValue.of("changes", f"give at least one of {', '.join(CHANGEABLE)}")
+    body = wire.encode(wire.to_json(changes, ""))
+    return _write("PATCH", _memory(memory_id), reads(Memory), body, key=idempotency_key, if_match=if_match, kind=PATCH)
+
+
+def delete(memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Call[Receipt]:
+    """`DELETE /v1/memories/{id}`"""
+    return _write("DELETE", _memory(memory_id), reads(Receipt), key=idempotency_key, if_match=if_match)
+
+
+def forget(memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Call[Memory]:
+    """`POST /v1/memories/{id}/forget`"""
+    return _write("POST", f"{_memory(memory_id)}/forget", reads(Memory), key=idempotency_key, if_match=if_match)
+
+
+def restore(memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Call[Memory]:
+    """`POST /v1/memories/{id}/restore`"""
+    return _write("POST", f"{_memory(memory_id)}/restore", reads(Memory), key=idempotency_key, if_match=if_match)
+
+
+def history(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing:
+    """`GET /v1/memories/{id}/history`"""
+    return _listing(f"{_memory(memory_id)}/history", bound, limit)
+
+
+def sources(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing:
+    """`GET /v1/memories/{id}/sources`"""
+    return _listing(f"{_memory(memory_id)}/sources", bound, limit)
+
+
+def derived(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing:
+    """`GET /v1/memories/{id}/derived`"""
+    return _listing(f"{_memory(memory_id)}/derived", bound, limit)
+
+
+def recall(
+    bound: Bound,
+    query: str,
+    *,
+    limit: int = 10,
+    kinds: Sequence[str] | None = None,
+    as_of: wire.Time | None = None,
+    known_at: wire.Time | None = None,
+    now: wire.Time | None = None,
+    explain: bool = False,
+) -> Call[Recall]:
+    """`POST /v1/recall`"""
+    asked = _question(bound, query, limit, kinds, as_of, known_at, now)
+    return _ask("/v1/recall", asked | ({"explain": True} if explain else {}), reads(Recall))
+
+
+def context(
+    bound: Bound,
+    query: str,
+    *,
+    token_budget: int | None = None,
+    limit: int | None = None,
+    kinds: Sequence[str] | None = None,
+    as_of: wire.Time | None = None,
+    known_at: wire.Time | None = None,
+    now: wire.Time | None = None,
+) -> Call[Context]:
+    """`POST /v1/context`"""
+    asked = _question(bound, query, limit, kinds, as_of, known_at, now)
+    return _ask("/v1/context", asked | _given(token_budget=token_budget), reads(Context))
+
+
+def chat(
+    bound: Bound,
+    messages: Messages,
+    *,
+    model: str | None = None,
+    recall: bool = True,
+    remember: bool = True,
+    token_budget: int | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
+) -> Call[Chat]:
+    """`POST /v1/chat/completions`"""
+    memory = _given(scope=bound or None, recall=recall, remember=remember, token_budget=token_budget)
+    settings = _given(model=model, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    return _chat(messages, settings, memory, reads(Chat))
+
+
+def chat_stream(
+    bound: Bound,
+    messages: Messages,
+    *,
+    model: str | None = None,
+    recall: bool = True,
+    remember: bool = True,
+    token_budget: int | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
+) -> Call[None]:
+    """`POST /v1/chat/completions` with `stream`; its events are read by `streaming`."""
+    memory = _given(scope=bound or None, recall=recall, remember=remember, token_budget=token_budget)
+    settings = _given(model=model, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    return _chat(messages, settings, memory, lambda reply: None, streams=True)
+
+
+def embeddings(texts: str | Sequence[str], *, model: str | None = None) -> Call[Embeddings]:
+    """`POST /v1/embeddings`"""
+    told = [wire.text(texts, "texts")] if isinstance(texts, str) else wire.strings(texts, "texts")
+    return _ask("/v1/embeddings", {"input": told, **_given(model=model)}, reads(Embeddings))
+
+
+def stats() -> Call[Stats]:
+    """`GET /v1/stats`"""
+    return Call("GET", "/v1/stats", reads(Stats))
+
+
+def health() -> Call[Health]:
+    """`GET /healthz`"""
+    return Call("GET", "/healthz", reads(Health))
+
+
+def ready() -> Call[Readiness]:
+    """`GET /readyz`; a 503 is an answer here."""
+    return Call("GET", "/readyz", _readiness, accepts=frozenset({503}))
+
+
+def _write(
+    method: str,
+    path: str,
+    parse: Callable[[Reply], T],
+    body: bytes | None = None,
+    *,
+    key: str | None,
+    if_match: int | None = None,
+    kind: tuple[str, str] = JSON,
+) -> Call[T]:
+    headers = [("Idempotency-Key", wire.header(key, "idempotency_key") if key is not None else uuid.uuid4().hex)]
+    if body is not None:
+        headers.append(kind)
+    if if_match is not None:
+        headers.append(("If-Match", f'"{wire.at_least(if_match, "if_match", 1)}"'))
+    return Call(method, path, parse, headers=tuple(headers), body=body)
+
+
+def _ask(path: str, asked: Mapping[str, object], parse: Callable[[Reply], T]) -> Call[T]:
+    return Call("POST", path, parse, headers=(JSON,), body=wire.encode(wire.to_json(asked, "")))
+
+
+def _chat(
+    messages: Messages,
+    settings: dict[str, object],
+    memory: dict[str, object],
+    parse: Callable[[Reply], T],
+    *,
+    streams: bool = False,
+) -> Call[T]:
+    told = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    asked = {"messages": told, **settings, "recalld": memory}
+    if streams:
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+    return Call(
+        "POST",
+        "/v1/chat/completions",
+        parse,
+        headers=(JSON,),
+        body=wire.encode(wire.to_json(asked, "")),
+        repeatable=False,
+        generates=True,
+        streams=streams,
+    )
+
+
+def _memory(memory_id: str) -> str:
+    return f"{MEMORIES}/{wire.path_part(memory_id, 'memory_id')}"
+
+
+def _listing(path: str, bound: Bound, limit: int | None, params: tuple[tuple[str, str], ...] = ()) -> Listing:
+    remaining = None if limit is None else wire.at_least(limit, "limit", 1)
+    return Listing(path, (*bound.items(), *params), remaining)
+
+
+def _any_of(given: str | Sequence[str] | None, field: str) -> list[str]:
+    if given is None:
+        return []
+    return [wire.text(given, field)] if isinstance(given, str) else wire.strings(given, field)
+
+
+def _metadata(wanted: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in wanted.items():
+        field = f"metadata.{name}"
+        found = wire.to_json(value, field)
+        if isinstance(found, dict | list):
+            raise InvalidValue.of(field, "must be a text, a number, true, false or null")
+        yield wire.text(field, field), found if isinstance(found, str) else wire.encode(found).decode()
+
+
+def _question(
+    bound: Bound,
+    query: str,
+    limit: int | None,
+    kinds: Sequence[str] | None,
+    as_of: wire.Time | None,
+    known_at: wire.Time | None,
+    now: wire.Time | None,
+) -> dict[str, object]:
+    return _given(
+        query=wire.text(query, "query"),
+        scope=bound or None,
+        limit=limit,
+        kinds=wire.strings(kinds, "kinds") if kinds is not None else None,
+        as_of=as_of,
+        known_at=known_at,
+        now=now,
+    )
+
+
+def _time(value: object, field: str) -> str | None:
+    return wire.time(value, field) if value is not None else None
+
+
+def _given(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _readiness(reply: Reply) -> Readiness:
+    told = object_of(reply.body)
+    checks = told.get("checks")
+    return Readiness(**told | {"ready": reply.status < 300, "checks": checks if isinstance(checks, dict) else {}})

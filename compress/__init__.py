@@ -1,0 +1,1 @@
+"""How few bytes can this be, and what does it cost?"""

@@ -1,0 +1,105 @@
+"""Context: recalled memories as blocks of text under a strict token budget, each with the ids that it came from.
+
+A block's bytes depend on its memory alone, not on its rank or its neighbours, and blocks are only ever appended: the same
+memory gives the same tokens in every prompt, so that what a language model computed for it can be used again. Its citation
+is therefore a tag made from the memory's id (`[7q4k]`), not a number.
+
+Invariants: the tokens of the whole text, counted by the tokenizer that is named, are at most the budget; a block that does
+not fit is left out whole and a smaller one may still fit, but the first one is cut to fit rather than return nothing;
+memory text is data: its line breaks are folded, so that it can not pass for the frame around it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memory.model import Memory
+
+TAG_CHARS = 4
+TOKENS_OF_A_CUT_MIN = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One citeable piece of a context; `tokens` are its own."""
+
+    text: str
+    memory_ids: tuple[str, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Blocks in the order in which they stand in `text`; `tokens` are those of the whole text."""
+
+    text: str
+    blocks: tuple[Block, ...]
+    tokens: int
+    tokenizer: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounter:
+    """How tokens are counted: by the language model's tokenizer where there is one, else by the encoder's."""
+
+    name: str
+    count: Callable[[str], int]
+
+
+def pack(memories: Sequence[Memory], token_budget: int, counter: TokenCounter) -> Context:
+    """Fill the budget with memories, best first.
+
+    Args:
+        memories: in order of preference.
+        token_budget: at most so many tokens of `counter` in the text.
+    """
+    blocks: list[Block] = []
+    left = token_budget
+    for memory in memories:
+        piece = render(memory)
+        tokens = counter.count(piece)
+        if tokens > left and not blocks:
+            piece = _cut(memory, token_budget, counter)
+            tokens = counter.count(piece)
+        if piece and tokens <= left:
+            blocks.append(Block(piece, (memory.id,), tokens))
+            left -= tokens
+    text = "".join(block.text for block in blocks)
+    while blocks and counter.count(text) > token_budget:
+        text = text[: -len(blocks.pop().text)]
+    return Context(text, tuple(blocks), counter.count(text) if text else 0, counter.name)
+
+
+def tag(memory: Memory) -> str:
+    """The citation of a memory: the end of its id, in lower case."""
+    return memory.id[-TAG_CHARS:].lower()
+
+
+def render(memory: Memory, text: str | None = None) -> str:
+    """A memory as one line: `[7q4k] 2026-03-14, Alice: I moved to Lisbon.`"""
+    item = memory.item
+    when = item.occurred_at.date().isoformat() if item.occurred_at is not None else None
+    who = item.speaker or item.role or (item.kind if item.kind != "turn" else None)
+    head = ", ".join(_fold(part) for part in (when, who) if part)
+    said = _fold(item.text if text is None else text)
+    return f"[{tag(memory)}] {head}: {said}\n" if head else f"[{tag(memory)}] {said}\n"
+
+
+def _cut(memory: Memory, token_budget: int, counter: TokenCounter) -> str:
+    """As much of the memory as the budget holds, at a word's end; nothing where that is next to nothing."""
+    if token_budget < TOKENS_OF_A_CUT_MIN:
+        return ""
+    words = list(re.finditer(r"\S+", memory.item.text))
+    low, high = 0, len(words)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if counter.count(render(memory, memory.item.text[: words[middle - 1].end()] + " …")) <= token_budget:
+            low = middle
+        else:
+            high = middle - 1
+    return render(memory, memory.item.text[: words[low - 1].end()] + " …") if low else ""
+
+
+def _fold(text: str) -> str:
+    """One line, so that a memory can not begin a line of its own."""
+    return " ".join(text.split())

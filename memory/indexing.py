@@ -1,0 +1,223 @@
+"""From SQL to the vector index: applying the outbox, rebuilding, comparing.
+
+The outbox says which rows to look at; what is done to them is read from SQL at that moment, so an entry may be applied twice,
+late, or in any batch with one effect. A row that is gone or not active is deleted from the index; a row whose encoded text
+has not changed (by its digest) is left alone.
+
+Invariants: the index's writer lock is held from reading the outbox to emptying it, so two processes never interleave;
+entries are taken out only after the index has them on disk; text is encoded outside every SQL transaction.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from memory.ingest import content_digest, embedded_text
+from memory.model import Memory
+from memory.ports import OutboxEntry, Store
+from retrieval.ports import Encoder, Floats, RowState, VectorChange, VectorIndex
+
+BATCH_ROWS = 128
+
+Transaction = Callable[[], AbstractContextManager[Store]]
+
+
+class Rebuild(Protocol):
+    """A second copy of one namespace's index, written while the first one serves."""
+
+    def states(self) -> Mapping[int, RowState]:
+        """What it holds already: a rebuild goes on where it was killed."""
+        ...
+
+    def add(self, changes: Sequence[VectorChange]) -> None:
+        """Write changes to it."""
+        ...
+
+    def finish(self) -> None:
+        """Let it take the place of the first one."""
+        ...
+
+
+class RebuildableIndex(VectorIndex, Protocol):
+    """A vector index on disk."""
+
+    def writer_lock(self) -> AbstractContextManager[None]:
+        """The one writer's lock, over all processes; re-entrant."""
+        ...
+
+    def namespaces(self) -> list[str]:
+        """Those that have an index."""
+        ...
+
+    def rebuild(self, namespace: str) -> AbstractContextManager[Rebuild]:
+        """Begin to rebuild a namespace, or go on."""
+        ...
+
+    def drop(self, namespace: str) -> None:
+        """Delete a namespace's index."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rows of one namespace in which an index and SQL differ, a few of each."""
+
+    namespace: str
+    index: str
+    missing: tuple[int, ...]
+    stale: tuple[int, ...]
+    surplus: tuple[int, ...]
+
+
+class Indexer:
+    """Brings the vector index up to date with SQL."""
+
+    def __init__(self, encoder: Encoder, vectors: RebuildableIndex, read: Transaction, write: Transaction) -> None:
+        self._encoder = encoder
+        self._vectors = vectors
+        self._read = read
+        self._write = write
+        self._recent = _RecentVectors()
+
+    def apply(self, limit: int = BATCH_ROWS) -> int:
+        """Apply the oldest entries of the outbox; returns how many there were."""
+        with self._vectors.writer_lock():
+            with self._read() as store:
+                entries = store.outbox(limit)
+                by_namespace = _grouped(entries)
+                loaded = {namespace: _load(store, namespace, rows) for namespace, rows in by_namespace.items()}
+            for namespace, rows in by_namespace.items():
+                known = self._vectors.states(namespace)
+                changes = self._changes(rows, loaded[namespace], known)
+                if changes:
+                    self._vectors.apply(namespace, changes)
+            if entries:
+                with self._write() as store:
+                    store.finish(entries)
+        return len(entries)
+
+    def apply_all(self) -> int:
+        """Apply the outbox until it is empty; returns how many entries there were."""
+        done = 0
+        while applied := self.apply():
+            done += applied
+        return done
+
+    def fresh_vectors(self, store: Store, namespace: str, rows: Sequence[int]) -> dict[int, Floats]:
+        """Vectors of rows whose entries are still in the outbox, encoded once however often they are asked for."""
+        texts = {row: text for row, (_, text) in _load(store, namespace, rows).items()}
+        return dict(zip(texts, self._recent.of(list(texts.values()), self._encoder.encode), strict=True))
+
+    def rebuild(self, namespace: str, progress: Callable[[int], None] = lambda rows: None) -> int:
+        """Encode a namespace again from SQL while the old index serves; goes on where it was killed.
+
+        Returns:
+            how many rows the new index holds.
+        """
+        with self._vectors.rebuild(namespace) as rebuild:
+            for rows in self._walk(namespace):
+                self._bring(rebuild, namespace, rows)
+                progress(len(rows))
+            with self._vectors.writer_lock():
+                live: set[int] = set()
+                for rows in self._walk(namespace):
+                    self._bring(rebuild, namespace, rows)
+                    live.update(rows)
+                gone = [
+                    VectorChange(row, state.version, state.digest, None)
+                    for row, state in rebuild.states().items()
+                    if row not in live
+                ]
+                if gone:
+                    rebuild.add(gone)
+                rebuild.finish()
+        return len(live)
+
+    def differences(self, namespace: str) -> Difference | None:
+        """How the vector index differs from SQL; None where it does not. Apply the outbox first."""
+        known = dict(self._vectors.states(namespace))
+        missing, stale = [], []
+        for rows in self._walk(namespace):
+            with self._read() as store:
+                wanted = _load(store, namespace, rows)
+            for row, (_, text) in wanted.items():
+                state = known.pop(row, None)
+                if state is None:
+                    missing.append(row)
+                elif state.digest != content_digest(text):
+                    stale.append(row)
+        if not (missing or stale or known):
+            return None
+        return Difference(namespace, "vectors", tuple(missing[:10]), tuple(stale[:10]), tuple(sorted(known)[:10]))
+
+    def _walk(self, namespace: str) -> Iterator[list[int]]:
+        after = 0
+        while True:
+            with self._read() as store:
+                rows = store.active_rows(namespace, after, BATCH_ROWS)
+            if not rows:
+                return
+            yield rows
+            after = rows[-1]
+
+    def _bring(self, rebuild: Rebuild, namespace: str, rows: Sequence[int]) -> None:
+        with self._read() as store:
+            loaded = _load(store, namespace, rows)
+        changes = self._changes(list(loaded), loaded, rebuild.states())
+        if changes:
+            rebuild.add(changes)
+
+    def _changes(
+        self, rows: Sequence[int], loaded: dict[int, tuple[Memory, str]], states: Mapping[int, RowState]
+    ) -> list[VectorChange]:
+        """What has to change for these rows, given what the index knows of them."""
+        digests = {row: content_digest(text) for row, (_, text) in loaded.items()}
+        stale = [row for row in rows if row in loaded and (row not in states or states[row].digest != digests[row])]
+        vectors = self._recent.of([loaded[row][1] for row in stale], self._encoder.encode)
+        changes = [
+            VectorChange(row, loaded[row][0].version, digests[row], vector)
+            for row, vector in zip(stale, vectors, strict=True)
+        ]
+        changes += [
+            VectorChange(row, states[row].version, states[row].digest, None)
+            for row in rows
+            if row not in loaded and row in states
+        ]
+        return changes
+
+
+class _RecentVectors:
+    """The vectors of the last few texts that were encoded before their turn in the outbox."""
+
+    def __init__(self, size_max: int = 1024) -> None:
+        self._size_max = size_max
+        self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, texts: Sequence[str], encode: Callable[[Sequence[str]], Floats]) -> list[Floats]:
+        with self._lock:
+            known = {text: self._kept[text] for text in texts if text in self._kept}
+        unknown = list(dict.fromkeys(text for text in texts if text not in known))
+        known |= dict(zip(unknown, encode(unknown), strict=True))
+        with self._lock:
+            self._kept |= known
+            while len(self._kept) > self._size_max:
+                self._kept.popitem(last=False)
+        return [known[text] for text in texts]
+
+
+def _grouped(entries: Sequence[OutboxEntry]) -> dict[str, list[int]]:
+    grouped: dict[str, list[int]] = {}
+    for entry in entries:
+        grouped.setdefault(entry.namespace, []).append(entry.row)
+    return grouped
+
+
+def _load(store: Store, namespace: str, rows: Sequence[int]) -> dict[int, tuple[Memory, str]]:
+    """Active memories by row, each with the text that is encoded for it."""
+    found = {row: memory for row, memory in store.load(namespace, rows).items() if memory.state == "active"}
+    before = store.previous_turns(namespace, list(found))
+    return {row: (memory, embedded_text(memory, before.get(row))) for row, memory in found.items()}

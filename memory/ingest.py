@@ -1,0 +1,161 @@
+"""What is taken in, and what is indexed of it.
+
+`check` holds every limit on an item in one place, so that HTTP, the command line and chat refuse the same things with the same
+words. The text is kept byte for byte; what the indexes see is made from it here, by pure functions:
+
+- full text: speaker, text and date words, because questions name people and dates;
+- vector: the last question of the turn before, then the text, because "Yes, last summer" says nothing by itself.
+
+Source of the figures behind both: the LoCoMo benchmark in `bench/results`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from memory.model import FRAME_KINDS, Item, Memory
+from recalld.core.config import Limits
+from recalld.core.errors import FieldError, InvalidInput
+from retrieval.analysis import terms
+
+NAME_CHARS_MAX = 256
+ROLE_CHARS_MAX = 64
+EXTERNAL_ID_CHARS_MAX = 512
+FIELD_ERRORS_MAX = 20
+_QUESTION = re.compile(r"[^.!?\n]*\?")
+
+
+def check(items: Sequence[Item], limits: Limits, prefix: str = "items") -> None:
+    """Refuse items that break a limit, all of them or none.
+
+    Raises:
+        InvalidInput: names every field that is wrong (the first 20) and its limit.
+    """
+    if not items:
+        raise InvalidInput.of(prefix, "at least 1 item", 1)
+    if len(items) > limits.items_max:
+        raise InvalidInput.of(prefix, f"at most {limits.items_max} items in one request", limits.items_max)
+    wrong: list[FieldError] = []
+    for number, item in enumerate(items):
+        at = f"{prefix}.{number}"
+        wrong += check_item(item, limits, at)
+        if len(wrong) >= FIELD_ERRORS_MAX:
+            break
+    if wrong:
+        first = wrong[0]
+        raise InvalidInput(f"{first.field}: {first.message}", wrong[:FIELD_ERRORS_MAX])
+
+
+def check_item(item: Item, limits: Limits, at: str = "") -> list[FieldError]:
+    """What is wrong with one item; `at` is the path of the item in the input."""
+    dot = f"{at}." if at else ""
+    wrong = check_text(item.text, limits.text_bytes_max, f"{dot}text")
+    for name, value, most in (
+        ("role", item.role, ROLE_CHARS_MAX),
+        ("speaker", item.speaker, NAME_CHARS_MAX),
+        ("external_id", item.external_id, EXTERNAL_ID_CHARS_MAX),
+        *((f"scope.{name}", value, NAME_CHARS_MAX) for name, value in item.scope.given().items()),
+    ):
+        if value is not None and not 1 <= len(value) <= most:
+            wrong.append(FieldError(f"{dot}{name}", f"1 to {most} characters", most))
+        elif value is not None and "\x00" in value:
+            wrong.append(FieldError(f"{dot}{name}", "must not hold the NUL character"))
+    wrong += check_json(item.metadata, limits, f"{dot}metadata")
+    if item.frame is not None:
+        wrong += check_json(item.frame, limits, f"{dot}frame")
+        if item.kind not in FRAME_KINDS:
+            kinds = ", ".join(sorted(FRAME_KINDS))
+            wrong.append(FieldError(f"{dot}frame", f"only a memory of kind {kinds} has one"))
+    return wrong
+
+
+def check_text(text: str, bytes_max: int, field: str) -> list[FieldError]:
+    """What is wrong with a text: its size in UTF-8, a NUL, or a lone surrogate."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return [FieldError(field, "must be valid Unicode: it holds a lone surrogate")]
+    if not 1 <= size <= bytes_max:
+        return [FieldError(field, f"1 to {bytes_max} bytes of UTF-8", bytes_max)]
+    if "\x00" in text:
+        return [FieldError(field, "must not hold the NUL character")]
+    return []
+
+
+def check_json(value: Mapping[str, Any], limits: Limits, field: str) -> list[FieldError]:
+    """What is wrong with a JSON object: its depth, its size, a number that JSON does not have, or a NUL."""
+    if _depth(value, limits.metadata_depth_max + 1) > limits.metadata_depth_max:
+        most = limits.metadata_depth_max
+        return [FieldError(field, f"nested at most {most} deep", most)]
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return [FieldError(field, "must be valid Unicode: it holds a lone surrogate")]
+    except ValueError:
+        return [FieldError(field, "must not hold NaN or infinity")]
+    if size > limits.metadata_bytes_max:
+        return [FieldError(field, f"at most {limits.metadata_bytes_max} bytes as JSON", limits.metadata_bytes_max)]
+    if "\\u0000" in text:
+        return [FieldError(field, "must not hold the NUL character")]
+    return []
+
+
+def _depth(value: Any, stop: int) -> int:
+    """Nesting of objects and arrays; looks no deeper than `stop`."""
+    level, depth = [value], 0
+    while level and depth < stop:
+        level = [inner for outer in level for inner in _children(outer)]
+        depth += 1
+    return depth
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return [inner for inner in value.values() if isinstance(inner, Mapping | list)]
+    if isinstance(value, list):
+        return [inner for inner in value if isinstance(inner, Mapping | list)]
+    return []
+
+
+def lexical_terms(memory: Memory) -> list[str]:
+    """The analysed terms that full text keeps of a memory, repeats included."""
+    item = memory.item
+    parts = [item.speaker or "", item.text]
+    if item.occurred_at is not None:
+        parts.append(date_words(item.occurred_at))
+    return terms("\n".join(part for part in parts if part))
+
+
+def date_words(moment: datetime) -> str:
+    """A date as people write it in questions: `14 March 2026`."""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
+
+
+def embedded_text(memory: Memory, previous: Memory | None) -> str:
+    """What the encoder sees of a memory: what was just asked, then the text."""
+    asked = last_question(previous.item.text) if previous is not None else None
+    return f"{asked} {memory.item.text}" if asked else memory.item.text
+
+
+def last_question(text: str) -> str | None:
+    """The last question of a text that ends in one, within its last 300 characters; None where it does not."""
+    tail = text.rstrip()[-300:]
+    if not tail.endswith("?"):
+        return None
+    questions = _QUESTION.findall(tail)
+    return questions[-1].strip() or None if questions else None
+
+
+def content_digest(text: str) -> bytes:
+    """8 bytes over what was encoded: `verify` and the outbox see by it whether a vector is still right."""
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July",
+    "August", "September", "October", "November", "December",
+)  # fmt: skip

@@ -1,0 +1,150 @@
+"""The words of memory as values: an item that a caller writes, a memory that is kept, a selection, a change.
+
+Everything here is immutable. A memory's `item` is what its caller wrote, byte for byte; a change makes a new version
+beside the old one. Two clocks never mix: `valid_from/valid_to` is when something held in the world, `recorded_at/
+superseded_at` when recalld knew this version of it (bi-temporal, after Snodgrass, Developing Time-Oriented Database
+Applications, ch. 10).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from recalld.core.scope import Scope
+
+Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "rationale", "profile"]
+WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
+State = Literal["active", "superseded", "forgotten"]
+Action = Literal["add", "update", "forget", "restore", "erase"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FRAME_KINDS: frozenset[Kind] = frozenset({"fact", "episode", "procedure", "rationale"})
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a caller writes. `occurred_at` None means unknown, never now."""
+
+    text: str
+    kind: Kind = "turn"
+    role: str | None = None
+    speaker: str | None = None
+    occurred_at: datetime | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    scope: Scope = Scope()
+    expires_at: datetime | None = None
+    frame: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deriver:
+    """What derived a row, so that it can be derived again and compared."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One version of one memory.
+
+    Attributes:
+        row: its number in the store, never reused; 0 before it is inserted.
+        created_at: when its first version was recorded.
+        recorded_at: when this version was recorded.
+        superseded_at: when a later version took its place; None for the current one.
+        sources: ids of the memories that it was derived from.
+        deriver: None: a caller wrote it.
+    """
+
+    id: str
+    namespace: str
+    item: Item
+    created_at: datetime
+    recorded_at: datetime
+    version: int = 1
+    state: State = "active"
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    superseded_at: datetime | None = None
+    sources: tuple[str, ...] = ()
+    deriver: Deriver | None = None
+    row: int = 0
+
+    @property
+    def order_at(self) -> datetime:
+        """Where it stands among the turns of its session; arrival decides between equal ones."""
+        return self.item.occurred_at or self.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which memories: every field that is given must match.
+
+    Attributes:
+        since, until: a half-open interval [since, until) on `occurred_at`, or on `created_at` where that is unknown.
+        metadata: text that the value under each key must equal, numbers by value, `true`, `false`, `null` by name.
+        text: words that must all be in the text (analysed: case and inflection do not count).
+        as_of: hides what occurred later or was not valid then.
+        known_at: hides what was first recorded later.
+        before_row: only rows before this one (a page's end).
+    """
+
+    scope: Scope = Scope()
+    kinds: tuple[Kind, ...] = ()
+    states: tuple[State, ...] = ("active",)
+    since: datetime | None = None
+    until: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+    source_id: str | None = None
+    as_of: datetime | None = None
+    known_at: datetime | None = None
+    before_row: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decision that was taken: what, why, on which memories, when."""
+
+    id: str
+    namespace: str
+    action: Action
+    reason: str
+    memory_ids: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many rows an erasure removed, by place."""
+
+    memories: int = 0
+    versions: int = 0
+    sources: int = 0
+    fulltext: int = 0
+    outbox: int = 0
+    changes: int = 0
+    recalls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an erasure did.
+
+    Attributes:
+        memory_ids: every memory that is gone, derived ones included.
+        removed: rows removed by place (`memories`, `versions`, `fulltext`, `vectors`, ...).
+        rescan: None: the data folder was not scanned for what is left.
+        digest: SHA-256 over the fields above, so that a receipt can be recognised.
+    """
+
+    id: str
+    namespace: str
+    memory_ids: tuple[str, ...]
+    removed: Mapping[str, int]
+    erased_at: datetime
+    digest: str
+    rescan: None = None

@@ -1,0 +1,143 @@
+"""What memory needs from its store: three small seams, each with an in-memory reference and SQLite.
+
+A store is bound to one transaction; whoever opened it (a route's dependency, the worker, the command line) commits it. The
+namespace is a required argument everywhere: a store never reads or writes a row of another one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.model import Change, Erased, Memory, Selection
+from recalld.core.scope import Scope
+from retrieval.ports import LexicalIndex, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Searchable:
+    """The rows that a recall may look at, decided by SQL before any search.
+
+    Attributes:
+        rows: `[N]` row numbers, ascending.
+        lengths: `[N]` analysed terms of each.
+        pending: those of `rows` whose vector is not indexed yet, newest last.
+    """
+
+    rows: Rows
+    lengths: NDArray[np.int32]
+    pending: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One row whose vector has to be brought up to date; `number` is the entry's own."""
+
+    number: int
+    namespace: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a namespace holds."""
+
+    memories: Mapping[str, int]
+    versions: int
+    text_bytes: int
+    outbox: int
+
+
+class MemoryStore(Protocol):
+    """Memories with their versions. Every write also writes full text and outbox, in the same transaction."""
+
+    def insert(self, namespace: str, memories: Sequence[Memory]) -> list[Memory]:
+        """Keep new memories, in order. Returns them with their rows."""
+        ...
+
+    def replace(self, namespace: str, memory: Memory) -> None:
+        """Make `memory` the current version; what was current is kept in its history."""
+        ...
+
+    def get(self, namespace: str, ids: Sequence[str]) -> list[Memory]:
+        """The current versions of those of `ids` that exist, in the order of `ids`."""
+        ...
+
+    def find_external(self, namespace: str, scope: Scope, external_ids: Sequence[str]) -> dict[str, Memory]:
+        """Memories of exactly this scope by their `external_id`."""
+        ...
+
+    def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
+        """The newest `limit` memories that match and have not expired, newest arrival first."""
+        ...
+
+    def history(self, namespace: str, memory_id: str) -> list[Memory]:
+        """Every version, newest first; empty where there is no such memory."""
+        ...
+
+    def erase(self, namespace: str, ids: Sequence[str]) -> tuple[list[Memory], Erased]:
+        """Remove memories, what was derived from them, and every row that tells of them. Returns what went."""
+        ...
+
+
+class SearchStore(Protocol):
+    """What indexing and recall read, and the outbox between them."""
+
+    def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
+        """The rows that match."""
+        ...
+
+    def lexical(self, scope: Scope) -> LexicalIndex:
+        """The full-text index as this transaction sees it, for queries within `scope`."""
+        ...
+
+    def load(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
+        """Memories by row, those that exist."""
+        ...
+
+    def previous_turns(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
+        """For each row that has one: the active turn before it in its session."""
+        ...
+
+    def active_rows(self, namespace: str, after: int, limit: int) -> list[int]:
+        """Rows of active memories above `after`, ascending: to walk through all that has to be indexed."""
+        ...
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        """The oldest entries of every namespace."""
+        ...
+
+    def finish(self, entries: Sequence[OutboxEntry]) -> None:
+        """Take entries out, unless they were made anew since."""
+        ...
+
+
+class Ledger(Protocol):
+    """What happened: decisions and recalls, and how much is kept."""
+
+    def record_change(self, change: Change) -> None:
+        """Keep a decision."""
+        ...
+
+    def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
+        """Keep which memories a recall gave, best first, so that feedback can refer to it."""
+        ...
+
+    def changes(self, namespace: str, limit: int) -> list[Change]:
+        """The newest changes, newest first."""
+        ...
+
+    def counts(self, namespace: str) -> Counts:
+        """How much is kept."""
+        ...
+
+    def waiting(self) -> int:
+        """Outbox entries of every namespace."""
+        ...
+
+
+class Store(MemoryStore, SearchStore, Ledger, Protocol):
+    """All three, over one transaction."""

@@ -1,0 +1,200 @@
+"""The use cases on memories: add, read, change, forget, restore, erase.
+
+Each takes the store of the caller's transaction and commits nothing. Decisions are `memory.lifecycle`'s; this file reads what
+they need, writes what they decide, and keeps the reason in the change log. A memory outside the caller's scope, or expired,
+does not exist for it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from memory import lifecycle
+from memory.ingest import check, check_item
+from memory.lifecycle import Decision
+from memory.model import Action, Change, Item, Memory, Receipt, Selection, State
+from memory.ports import MemoryStore, Store
+from recalld.core.access import Principal
+from recalld.core.clock import Clock
+from recalld.core.config import Limits
+from recalld.core.db import format_utc
+from recalld.core.errors import InvalidInput, NotFound
+from recalld.core.ids import IdSource
+from recalld.core.scope import Scope
+from retrieval.ports import VectorIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list, newest first; `next_row` continues it, None at its end."""
+
+    items: list[Memory]
+    next_row: int | None
+
+
+class MemoryService:
+    """See the module's docstring. `who` is whose request it is: its namespace and the scope that it is bound to."""
+
+    def __init__(self, clock: Clock, ids: IdSource, limits: Limits, vectors: VectorIndex) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._vectors = vectors
+
+    def add(self, store: Store, who: Principal, items: Sequence[Item]) -> list[Memory]:
+        """Keep items, all or none, in order.
+
+        An item whose `external_id` names a memory of its exact scope changes that one, or nothing where it is the same.
+
+        Raises:
+            InvalidInput: an item breaks a limit; names each field.
+            Forbidden: an item's scope is not the one that the key is bound to.
+        """
+        check(items, self._limits)
+        bound = [replace(item, scope=item.scope.within(who.bound)) for item in items]
+        known = _by_external_id(store, who.namespace, bound)
+        now = self._clock.now()
+        order: list[str] = []
+        current: dict[str, Memory] = {}
+        fresh: list[Memory] = []
+        changed: list[Decision] = []
+        for item in bound:
+            written = Memory(self._ids.new("mem"), who.namespace, item, created_at=now, recorded_at=now)
+            named = (item.scope, item.external_id)
+            existing = known.get(named)
+            decision = lifecycle.add(existing, written)
+            memory = decision.memory
+            if existing is None:
+                fresh.append(memory)
+            elif decision.changed:
+                self._insert(store, who.namespace, fresh, current)
+                memory = replace(memory, row=current.get(memory.id, memory).row)
+                store.replace(who.namespace, memory)
+                changed.append(replace(decision, memory=memory))
+            if item.external_id is not None:
+                known[named] = memory
+            current[memory.id] = memory
+            order.append(memory.id)
+        self._insert(store, who.namespace, fresh, current)
+        self._log(store, who.namespace, "update", changed)
+        return [current[memory_id] for memory_id in order]
+
+    def get(self, store: MemoryStore, who: Principal, memory_id: str) -> Memory:
+        """One memory.
+
+        Raises:
+            NotFound: there is none, or it has expired, or it is outside the scope that the key is bound to.
+        """
+        found = store.get(who.namespace, [memory_id])
+        if not found or not who.bound.covers(found[0].item.scope) or self._expired(found[0]):
+            raise NotFound("no memory has this id")
+        return found[0]
+
+    def select(self, store: MemoryStore, who: Principal, selection: Selection, limit: int) -> Page:
+        """A page of memories, newest arrival first."""
+        bound = replace(selection, scope=selection.scope.within(who.bound))
+        found = store.select(who.namespace, bound, self._clock.now(), limit + 1)
+        return Page(found[:limit], found[limit - 1].row if len(found) > limit else None)
+
+    def history(self, store: MemoryStore, who: Principal, memory_id: str) -> list[Memory]:
+        """Every version, newest first."""
+        self.get(store, who, memory_id)
+        return store.history(who.namespace, memory_id)
+
+    def sources(self, store: MemoryStore, who: Principal, memory_id: str) -> list[Memory]:
+        """The memories that this one was derived from, those that the key may see."""
+        found = store.get(who.namespace, self.get(store, who, memory_id).sources)
+        return [memory for memory in found if who.bound.covers(memory.item.scope)]
+
+    def update(
+        self, store: Store, who: Principal, memory_id: str, patch: Mapping[str, Any], if_match: str | None
+    ) -> Memory:
+        """Apply a JSON merge patch; a new version where anything differs.
+
+        Raises:
+            PreconditionFailed: `if_match` names a version that is no longer current.
+            Conflict: the memory is forgotten.
+            InvalidInput: the result breaks a limit.
+        """
+        existing = self.get(store, who, memory_id)
+        lifecycle.check_version(existing, if_match)
+        item = lifecycle.merge_patch(existing.item, patch)
+        wrong = check_item(item, self._limits)
+        if wrong:
+            raise InvalidInput(f"{wrong[0].field}: {wrong[0].message}", wrong)
+        decision = lifecycle.update(existing, item, self._clock.now())
+        return self._carry_out(store, who.namespace, decision, "update")
+
+    def set_state(
+        self, store: Store, who: Principal, memory_id: str, state: State, if_match: str | None = None
+    ) -> Memory:
+        """Forget (`forgotten`) or restore (`active`) a memory; a second time changes nothing."""
+        existing = self.get(store, who, memory_id)
+        lifecycle.check_version(existing, if_match)
+        action: Action = "forget" if state == "forgotten" else "restore"
+        decision = lifecycle.set_state(existing, state, self._clock.now(), "asked for by its caller")
+        return self._carry_out(store, who.namespace, decision, action)
+
+    def erase(self, store: Store, who: Principal, memory_id: str, if_match: str | None = None) -> Receipt:
+        """Remove a memory, what was derived from it, and every row that tells of it, from SQL.
+
+        The receipt counts the vectors too; they go when the outbox is applied, which the caller does after its commit.
+        """
+        existing = self.get(store, who, memory_id)
+        lifecycle.check_version(existing, if_match)
+        gone, removed = store.erase(who.namespace, [memory_id])
+        rows = np.array(sorted(memory.row for memory in gone), dtype=np.int64)
+        vectors = len(self._vectors.vectors(who.namespace, rows)[0])
+        ids = [memory.id for memory in gone]
+        return self._receipt(who.namespace, ids, {**asdict(removed), "vectors": vectors})
+
+    def _receipt(self, namespace: str, gone: Sequence[str], removed: Mapping[str, int]) -> Receipt:
+        at = self._clock.now()
+        receipt_id = self._ids.new("era")
+        told = json.dumps([receipt_id, namespace, list(gone), dict(removed), format_utc(at)])
+        digest = hashlib.sha256(told.encode()).hexdigest()
+        return Receipt(receipt_id, namespace, tuple(gone), dict(removed), at, digest)
+
+    def _expired(self, memory: Memory) -> bool:
+        return memory.item.expires_at is not None and memory.item.expires_at <= self._clock.now()
+
+    def _insert(self, store: Store, namespace: str, fresh: list[Memory], current: dict[str, Memory]) -> None:
+        """Insert what waits, note its rows, and log it as one change."""
+        if not fresh:
+            return
+        kept = store.insert(namespace, fresh)
+        current.update({memory.id: memory for memory in kept})
+        self._log(store, namespace, "add", [Decision(memory, True, "written by a caller") for memory in kept])
+        fresh.clear()
+
+    def _carry_out(self, store: Store, namespace: str, decision: Decision, action: Action) -> Memory:
+        if decision.changed:
+            store.replace(namespace, decision.memory)
+            self._log(store, namespace, action, [decision])
+        return decision.memory
+
+    def _log(self, store: Store, namespace: str, action: Action, decisions: Sequence[Decision]) -> None:
+        """One change for each reason."""
+        reasons = dict.fromkeys(decision.reason for decision in decisions)
+        for reason in reasons:
+            ids = tuple(decision.memory.id for decision in decisions if decision.reason == reason)
+            store.record_change(Change(self._ids.new("chg"), namespace, action, reason, ids, self._clock.now()))
+
+
+def _by_external_id(
+    store: MemoryStore, namespace: str, items: Sequence[Item]
+) -> dict[tuple[Scope, str | None], Memory]:
+    """What the items' external ids already name."""
+    wanted: dict[Scope, list[str]] = {}
+    for item in items:
+        if item.external_id is not None:
+            wanted.setdefault(item.scope, []).append(item.external_id)
+    return {
+        (scope, external_id): memory
+        for scope, external_ids in wanted.items()
+        for external_id, memory in store.find_external(namespace, scope, external_ids).items()
+    }

@@ -1,0 +1,255 @@
+"""`Store` in plain dictionaries: the reference that the SQL store is compared with by value, and the store of fast tests.
+
+A "transaction" is `transaction()`: it works on a copy and puts it in place when the block ends without an error.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from memory.ingest import lexical_terms
+from memory.lifecycle import close
+from memory.model import Change, Erased, Memory, Selection
+from memory.ports import Counts, OutboxEntry, Searchable
+from memory.store.filters_sql import NAMED_VALUES, as_number
+from recalld.core.scope import Scope
+from retrieval.analysis import query_terms
+from retrieval.lexical_memory import InMemoryLexicalIndex
+from retrieval.ports import LexicalIndex
+
+
+@dataclass
+class _State:
+    rows: dict[int, Memory] = field(default_factory=dict)
+    old: dict[str, list[Memory]] = field(default_factory=dict)
+    outbox: dict[int, OutboxEntry] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    recalls: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    last_row: int = 0
+    last_entry: int = 0
+
+
+class InMemoryStore:
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        self._state = _State()
+
+    @contextmanager
+    def transaction(self) -> Iterator["InMemoryStore"]:
+        """Changes made in the block are kept together, or not at all."""
+        before = copy.deepcopy(self._state)
+        try:
+            yield self
+        except BaseException:
+            self._state = before
+            raise
+
+    # MemoryStore
+
+    def insert(self, namespace: str, memories: Sequence[Memory]) -> list[Memory]:
+        kept = []
+        for memory in memories:
+            self._state.last_row += 1
+            kept.append(replace(memory, namespace=namespace, row=self._state.last_row))
+            self._state.rows[kept[-1].row] = kept[-1]
+        self._enqueue(namespace, [memory.row for memory in kept])
+        return kept
+
+    def replace(self, namespace: str, memory: Memory) -> None:
+        current = self.get(namespace, [memory.id])[0]
+        self._state.old.setdefault(memory.id, []).insert(0, close(current, memory))
+        self._touch_successors(namespace, [current.row])
+        self._state.rows[current.row] = memory
+        self._enqueue(namespace, [current.row])
+
+    def get(self, namespace: str, ids: Sequence[str]) -> list[Memory]:
+        by_id = {memory.id: memory for memory in self._of(namespace)}
+        return [by_id[memory_id] for memory_id in ids if memory_id in by_id]
+
+    def find_external(self, namespace: str, scope: Scope, external_ids: Sequence[str]) -> dict[str, Memory]:
+        return {
+            memory.item.external_id: memory
+            for memory in self._of(namespace)
+            if memory.item.scope == scope and memory.item.external_id is not None
+            and memory.item.external_id in external_ids
+        }  # fmt: skip
+
+    def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
+        found = [memory for memory in self._of(namespace) if matches(memory, selection, now)]
+        return sorted(found, key=lambda memory: -memory.row)[:limit]
+
+    def history(self, namespace: str, memory_id: str) -> list[Memory]:
+        current = self.get(namespace, [memory_id])
+        return current + self._state.old.get(memory_id, []) if current else []
+
+    def erase(self, namespace: str, ids: Sequence[str]) -> tuple[list[Memory], Erased]:
+        doomed = {memory.id: memory for memory in self.get(namespace, ids)}
+        while True:
+            fresh = [m for m in self._of(namespace) if m.id not in doomed and set(m.sources) & set(doomed)]
+            if not fresh:
+                break
+            doomed |= {memory.id: memory for memory in fresh}
+        rows = [memory.row for memory in doomed.values()]
+        self._touch_successors(namespace, rows)
+        waiting = [row for row in rows if row in self._state.outbox]
+        removed = Erased(
+            memories=len(doomed),
+            versions=sum(len(self._state.old.pop(memory_id, [])) for memory_id in doomed),
+            sources=sum(len(m.sources) for m in doomed.values()),
+            fulltext=len(doomed),
+            outbox=len(waiting),
+            changes=sum(len(set(change.memory_ids) & set(doomed)) for change in self._state.changes),
+            recalls=sum(len(set(given) & set(doomed)) for _, given in self._state.recalls.values()),
+        )
+        for row in rows:
+            del self._state.rows[row]
+        self._state.changes = [
+            replace(c, memory_ids=tuple(i for i in c.memory_ids if i not in doomed)) for c in self._state.changes
+        ]
+        for name, (owner, given) in self._state.recalls.items():
+            self._state.recalls[name] = (owner, [i for i in given if i not in doomed])
+        self._enqueue(namespace, rows)
+        return list(doomed.values()), removed
+
+    # SearchStore
+
+    def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
+        found = sorted((m for m in self._of(namespace) if matches(m, selection, now)), key=lambda m: m.row)
+        rows = np.array([memory.row for memory in found], dtype=np.int64)
+        lengths = np.array([len(lexical_terms(memory)) for memory in found], dtype=np.int32)
+        waiting = [memory.row for memory in found if memory.row in self._state.outbox]
+        return Searchable(rows, lengths, np.array(waiting, dtype=np.int64))
+
+    def lexical(self, scope: Scope) -> LexicalIndex:
+        index = InMemoryLexicalIndex()
+        for memory in self._state.rows.values():
+            if scope.covers(memory.item.scope):
+                index.add(memory.namespace, memory.row, lexical_terms(memory))
+        return index
+
+    def load(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
+        return {memory.row: memory for memory in self._of(namespace) if memory.row in rows}
+
+    def previous_turns(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
+        found = {}
+        for memory in self.load(namespace, rows).values():
+            before = [m for m in self._session(memory) if (m.order_at, m.row) < (memory.order_at, memory.row)]
+            if before:
+                found[memory.row] = before[-1]
+        return found
+
+    def active_rows(self, namespace: str, after: int, limit: int) -> list[int]:
+        rows = sorted(m.row for m in self._of(namespace) if m.state == "active" and m.row > after)
+        return rows[:limit]
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        return sorted(self._state.outbox.values(), key=lambda entry: entry.number)[:limit]
+
+    def finish(self, entries: Sequence[OutboxEntry]) -> None:
+        for entry in entries:
+            if self._state.outbox.get(entry.row) == entry:
+                del self._state.outbox[entry.row]
+
+    # Ledger
+
+    def record_change(self, change: Change) -> None:
+        self._state.changes.append(change)
+
+    def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
+        self._state.recalls[recall_id] = (namespace, list(ids))
+
+    def changes(self, namespace: str, limit: int) -> list[Change]:
+        return [change for change in reversed(self._state.changes) if change.namespace == namespace][:limit]
+
+    def counts(self, namespace: str) -> Counts:
+        mine = self._of(namespace)
+        states = [memory.state for memory in mine]
+        return Counts(
+            {state: states.count(state) for state in dict.fromkeys(states)},
+            sum(len(self._state.old.get(memory.id, [])) for memory in mine),
+            sum(len(memory.item.text.encode()) for memory in mine),
+            sum(entry.namespace == namespace for entry in self._state.outbox.values()),
+        )
+
+    def waiting(self) -> int:
+        return len(self._state.outbox)
+
+    # inside
+
+    def _of(self, namespace: str) -> list[Memory]:
+        return [memory for memory in self._state.rows.values() if memory.namespace == namespace]
+
+    def _session(self, memory: Memory) -> list[Memory]:
+        """The active turns of a turn's session, in order; none where it is no turn of a session."""
+        if memory.item.scope.session_id is None or memory.item.kind != "turn":
+            return []
+        turns = [
+            m for m in self._of(memory.namespace)
+            if m.item.scope == memory.item.scope and m.item.kind == "turn" and m.state == "active"
+        ]  # fmt: skip
+        return sorted(turns, key=lambda m: (m.order_at, m.row))
+
+    def _enqueue(self, namespace: str, rows: Sequence[int]) -> None:
+        for row in rows:
+            self._put(namespace, row)
+        self._touch_successors(namespace, rows)
+
+    def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
+        for memory in self.load(namespace, rows).values():
+            after = [m for m in self._session(memory) if (m.order_at, m.row) > (memory.order_at, memory.row)]
+            if after and after[0].row not in self._state.outbox:
+                self._put(namespace, after[0].row)
+
+    def _put(self, namespace: str, row: int) -> None:
+        self._state.last_entry += 1
+        self._state.outbox[row] = OutboxEntry(self._state.last_entry, namespace, row)
+
+
+def matches(memory: Memory, selection: Selection, now: datetime) -> bool:
+    """Whether a memory is in a selection; the SQL conditions say the same."""
+    item = memory.item
+    happened = item.occurred_at or memory.created_at
+    as_of, known_at = selection.as_of, selection.known_at
+    return all(
+        (
+            selection.scope.covers(item.scope),
+            memory.state in selection.states,
+            item.expires_at is None or item.expires_at > now,
+            not selection.kinds or item.kind in selection.kinds,
+            selection.since is None or happened >= selection.since,
+            selection.until is None or happened < selection.until,
+            as_of is None or item.occurred_at is None or item.occurred_at <= as_of,
+            as_of is None or memory.valid_from is None or memory.valid_from <= as_of,
+            as_of is None or memory.valid_to is None or memory.valid_to > as_of,
+            known_at is None or memory.created_at <= known_at,
+            selection.before_row is None or memory.row < selection.before_row,
+            selection.source_id is None or selection.source_id in memory.sources,
+            selection.text is None or _holds_all(memory, selection.text),
+            all(metadata_equals(item.metadata, key, value) for key, value in selection.metadata.items()),
+        )
+    )
+
+
+def metadata_equals(metadata: Mapping[str, Any], key: str, wanted: str) -> bool:
+    """Whether the value under `key` is text equal to `wanted`, a number of its value, or what it names."""
+    if key not in metadata:
+        return False
+    value = metadata[key]
+    if isinstance(value, str):
+        return value == wanted
+    if value is None or isinstance(value, bool):
+        names = {None: "null", True: "true", False: "false"}
+        return wanted in NAMED_VALUES and names[value] == wanted
+    number = as_number(wanted)
+    return isinstance(value, int | float) and number is not None and float(value) == number
+
+
+def _holds_all(memory: Memory, words: str) -> bool:
+    wanted = set(query_terms(words))
+    return bool(wanted) and wanted <= set(lexical_terms(memory))

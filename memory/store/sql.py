@@ -1,0 +1,352 @@
+"""`Store` over one SQLAlchemy transaction on SQLite.
+
+Each write touches four places in that one transaction: the row, its history, its full text, and the outbox entry that brings
+the vectors up to date. What the encoder sees of a turn includes the last question before it (`memory.ingest`), so a write
+also puts the turn *after* it in the outbox: `_touch_successors`.
+
+Invariant: every statement has the namespace in its condition; rows come from `memories` filtered by it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, LargeBinary, Row, and_, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import cast as sql_cast
+
+from memory.ingest import lexical_terms
+from memory.lifecycle import close
+from memory.model import Change, Deriver, Erased, Item, Memory, Selection
+from memory.ports import Counts, OutboxEntry, Searchable
+from memory.store import fulltext
+from memory.store.filters_sql import conditions, exact_scope_conditions
+from memory.store.tables import (
+    CONTENT_COLUMNS,
+    VERSION_COLUMNS,
+    change_memories,
+    changes,
+    memories,
+    outbox,
+    recall_memories,
+    recalls,
+    sources,
+    versions,
+)
+from recalld.core.scope import SCOPE_FIELDS, Scope
+from retrieval.ports import LexicalIndex
+
+CHUNK = 500
+
+_ENQUEUE_SUCCESSORS = text("""
+INSERT INTO outbox (namespace, row)
+SELECT s.namespace, s.next FROM (
+  SELECT m.namespace, (
+    SELECT n.row FROM memories n
+    WHERE n.namespace = m.namespace AND n.session_id = m.session_id
+      AND n.user_id IS m.user_id AND n.agent_id IS m.agent_id
+      AND n.kind = 'turn' AND n.state = 'active' AND (n.order_at, n.row) > (m.order_at, m.row)
+    ORDER BY n.order_at, n.row LIMIT 1) AS next
+  FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_id IS NOT NULL AND m.kind = 'turn'
+) s WHERE s.next IS NOT NULL
+ON CONFLICT (row) DO NOTHING
+""").bindparams(bindparam("rows", expanding=True))
+
+_PREVIOUS = text("""
+SELECT m.row AS row, (
+    SELECT p.row FROM memories p
+    WHERE p.namespace = m.namespace AND p.session_id = m.session_id
+      AND p.user_id IS m.user_id AND p.agent_id IS m.agent_id
+      AND p.kind = 'turn' AND p.state = 'active' AND (p.order_at, p.row) < (m.order_at, m.row)
+    ORDER BY p.order_at DESC, p.row DESC LIMIT 1) AS previous
+FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_id IS NOT NULL AND m.kind = 'turn'
+""").bindparams(bindparam("rows", expanding=True))
+
+
+class SqlStore:
+    """Memories, search and ledger, within the transaction of `connection`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    # MemoryStore
+
+    def insert(self, namespace: str, memories_: Sequence[Memory]) -> list[Memory]:
+        if not memories_:
+            return []
+        analysed = [lexical_terms(memory) for memory in memories_]
+        values = [
+            _values(memory) | {"namespace": namespace, "id": memory.id, "terms": len(terms)}
+            for memory, terms in zip(memories_, analysed, strict=True)
+        ]
+        rows = list(
+            self._connection.scalars(insert(memories).returning(memories.c.row, sort_by_parameter_order=True), values)
+        )
+        kept = [replace(memory, row=row) for memory, row in zip(memories_, rows, strict=True)]
+        links = [
+            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
+            for memory in kept
+            for source in memory.sources
+        ]
+        if links:
+            self._connection.execute(insert(sources), links)
+        fulltext.write(
+            self._connection,
+            namespace,
+            [(memory.row, memory.item.scope, terms) for memory, terms in zip(kept, analysed, strict=True)],
+        )
+        self._enqueue(namespace, rows)
+        return kept
+
+    def replace(self, namespace: str, memory: Memory) -> None:
+        here = and_(memories.c.namespace == namespace, memories.c.id == memory.id)
+        current = self._read([here])[0]
+        old = close(current, memory)
+        values = _values(old) | {"memory_id": old.id, "namespace": namespace, "superseded_at": old.superseded_at}
+        values.pop("order_at")
+        for name in ("deriver_name", "deriver_version"):
+            values.pop(name)
+        self._connection.execute(insert(versions), values)
+        self._touch_successors(namespace, [memory.row])
+        analysed = lexical_terms(memory)
+        self._connection.execute(update(memories).where(here).values(**_values(memory), terms=len(analysed)))
+        fulltext.write(self._connection, namespace, [(memory.row, memory.item.scope, analysed)])
+        self._enqueue(namespace, [memory.row])
+
+    def get(self, namespace: str, ids: Sequence[str]) -> list[Memory]:
+        found = {
+            memory.id: memory
+            for part in _chunks(ids)
+            for memory in self._read([memories.c.namespace == namespace, memories.c.id.in_(part)])
+        }
+        return [found[memory_id] for memory_id in ids if memory_id in found]
+
+    def find_external(self, namespace: str, scope: Scope, external_ids: Sequence[str]) -> dict[str, Memory]:
+        same = [memories.c.namespace == namespace, *exact_scope_conditions(scope)]
+        return {
+            memory.item.external_id: memory
+            for part in _chunks(external_ids)
+            for memory in self._read([*same, memories.c.external_id.in_(part)])
+            if memory.item.external_id is not None
+        }
+
+    def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
+        where = conditions(namespace, selection, now)
+        if selection.text is not None:
+            where.append(fulltext.holds_all(namespace, selection.scope, selection.text))
+        return self._read(where, limit)
+
+    def history(self, namespace: str, memory_id: str) -> list[Memory]:
+        current = self.get(namespace, [memory_id])
+        if not current:
+            return []
+        query = (
+            select(versions)
+            .where(versions.c.namespace == namespace, versions.c.memory_id == memory_id)
+            .order_by(versions.c.version.desc())
+        )
+        return current + [
+            replace(
+                _memory(row, current[0].id, current[0].row),
+                sources=current[0].sources,
+                deriver=current[0].deriver,
+                superseded_at=row.superseded_at,
+            )
+            for row in self._connection.execute(query)
+        ]
+
+    def erase(self, namespace: str, ids: Sequence[str]) -> tuple[list[Memory], Erased]:
+        doomed = self._with_derived(namespace, ids)
+        gone = [memory.id for memory in doomed]
+        rows = [memory.row for memory in doomed]
+        self._touch_successors(namespace, rows)
+        run = self._connection.execute
+        removed: dict[str, int] = dict.fromkeys(("versions", "sources", "changes", "recalls", "outbox", "memories"), 0)
+        for part in _chunks(gone):
+            removed["versions"] += run(delete(versions).where(versions.c.memory_id.in_(part))).rowcount
+            link = or_(sources.c.memory_id.in_(part), sources.c.source_id.in_(part))
+            removed["sources"] += run(delete(sources).where(link)).rowcount
+            removed["changes"] += run(delete(change_memories).where(change_memories.c.memory_id.in_(part))).rowcount
+            removed["recalls"] += run(delete(recall_memories).where(recall_memories.c.memory_id.in_(part))).rowcount
+        for numbers in _chunks(rows):
+            removed["memories"] += run(delete(memories).where(memories.c.row.in_(numbers))).rowcount
+            removed["outbox"] += run(delete(outbox).where(outbox.c.row.in_(numbers))).rowcount
+        fulltext_rows = fulltext.remove(self._connection, rows)
+        self._enqueue(namespace, rows)
+        return doomed, Erased(fulltext=fulltext_rows, **removed)
+
+    # SearchStore
+
+    def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
+        where = conditions(namespace, selection, now)
+        query = select(memories.c.row, memories.c.terms).where(*where).order_by(memories.c.row)
+        found = np.array([tuple(row) for row in self._connection.execute(query)], dtype=np.int64).reshape(-1, 2)
+        waiting = select(outbox.c.row).where(outbox.c.namespace == namespace).order_by(outbox.c.row)
+        pending = np.array(list(self._connection.scalars(waiting)), dtype=np.int64)
+        rows = np.ascontiguousarray(found[:, 0])
+        return Searchable(rows, found[:, 1].astype(np.int32), np.intersect1d(pending, rows, assume_unique=True))
+
+    def lexical(self, scope: Scope) -> LexicalIndex:
+        return fulltext.SqliteLexicalIndex(self._connection, scope)
+
+    def load(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
+        return {
+            memory.row: memory
+            for part in _chunks(rows)
+            for memory in self._read([memories.c.namespace == namespace, memories.c.row.in_(part)])
+        }
+
+    def previous_turns(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
+        pairs = [
+            (found.row, found.previous)
+            for part in _chunks(rows)
+            for found in self._connection.execute(_PREVIOUS, {"rows": part, "namespace": namespace})
+            if found.previous is not None
+        ]
+        loaded = self.load(namespace, [previous for _, previous in pairs])
+        return {row: loaded[previous] for row, previous in pairs}
+
+    def active_rows(self, namespace: str, after: int, limit: int) -> list[int]:
+        here = (memories.c.namespace == namespace, memories.c.state == "active", memories.c.row > after)
+        return list(self._connection.scalars(select(memories.c.row).where(*here).order_by(memories.c.row).limit(limit)))
+
+    def outbox(self, limit: int) -> list[OutboxEntry]:
+        query = select(outbox).order_by(outbox.c.number).limit(limit)
+        return [OutboxEntry(row.number, row.namespace, row.row) for row in self._connection.execute(query)]
+
+    def finish(self, entries: Sequence[OutboxEntry]) -> None:
+        for part in _chunks([entry.number for entry in entries]):
+            self._connection.execute(delete(outbox).where(outbox.c.number.in_(part)))
+
+    # Ledger
+
+    def record_change(self, change: Change) -> None:
+        number = self._connection.execute(
+            insert(changes).values(
+                id=change.id, namespace=change.namespace, action=change.action, reason=change.reason, at=change.at
+            )
+        ).inserted_primary_key
+        assert number is not None
+        links = [
+            {"change_number": number[0], "place": place, "memory_id": memory_id}
+            for place, memory_id in enumerate(change.memory_ids)
+        ]
+        if links:
+            self._connection.execute(insert(change_memories), links)
+
+    def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
+        named = dict(zip(SCOPE_FIELDS, scope.values(), strict=True))
+        self._connection.execute(insert(recalls).values(id=recall_id, namespace=namespace, at=at, **named))
+        links = [{"recall_id": recall_id, "place": place, "memory_id": found} for place, found in enumerate(ids)]
+        if links:
+            self._connection.execute(insert(recall_memories), links)
+
+    def changes(self, namespace: str, limit: int) -> list[Change]:
+        query = select(changes).where(changes.c.namespace == namespace).order_by(changes.c.number.desc()).limit(limit)
+        found = self._connection.execute(query).all()
+        ids: dict[int, list[str]] = {row.number: [] for row in found}
+        for part in _chunks(list(ids)):
+            links = select(change_memories).where(change_memories.c.change_number.in_(part))
+            for link in self._connection.execute(links.order_by(change_memories.c.place)):
+                ids[link.change_number].append(link.memory_id)
+        return [Change(row.id, row.namespace, row.action, row.reason, tuple(ids[row.number]), row.at) for row in found]
+
+    def counts(self, namespace: str) -> Counts:
+        m = memories.c
+        size = func.coalesce(func.sum(func.length(sql_cast(m.text, LargeBinary))), 0)
+        by_state = select(m.state, func.count(), size).where(m.namespace == namespace).group_by(m.state)
+        states = self._connection.execute(by_state).all()
+        old = select(func.count()).select_from(versions).where(versions.c.namespace == namespace)
+        waiting = select(func.count()).select_from(outbox).where(outbox.c.namespace == namespace)
+        return Counts(
+            {row[0]: row[1] for row in states},
+            self._connection.scalar(old) or 0,
+            sum(int(row[2]) for row in states),
+            self._connection.scalar(waiting) or 0,
+        )
+
+    def waiting(self) -> int:
+        return self._connection.scalar(select(func.count()).select_from(outbox)) or 0
+
+    # inside
+
+    def _read(self, where: Iterable[Any], limit: int | None = None) -> list[Memory]:
+        query = select(memories).where(*where).order_by(memories.c.row.desc())
+        rows = self._connection.execute(query.limit(limit) if limit is not None else query).all()
+        derived = [row.id for row in rows if row.deriver_name is not None]
+        origins = self._sources_of(derived)
+        return [
+            replace(_memory(row, row.id, row.row), sources=tuple(origins.get(row.id, ())), deriver=_deriver(row))
+            for row in rows
+        ]
+
+    def _sources_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for part in _chunks(ids):
+            query = select(sources.c.memory_id, sources.c.source_id).where(sources.c.memory_id.in_(part))
+            for row in self._connection.execute(query.order_by(sources.c.source_id)):
+                found.setdefault(row.memory_id, []).append(row.source_id)
+        return found
+
+    def _with_derived(self, namespace: str, ids: Sequence[str]) -> list[Memory]:
+        """The memories and everything derived from them, however far."""
+        doomed = {memory.id: memory for memory in self.get(namespace, ids)}
+        edge = list(doomed)
+        while edge:
+            links = [
+                found
+                for part in _chunks(edge)
+                for found in self._connection.scalars(
+                    select(sources.c.memory_id).where(sources.c.namespace == namespace, sources.c.source_id.in_(part))
+                )
+            ]
+            fresh = self.get(namespace, [found for found in dict.fromkeys(links) if found not in doomed])
+            doomed |= {memory.id: memory for memory in fresh}
+            edge = [memory.id for memory in fresh]
+        return list(doomed.values())
+
+    def _enqueue(self, namespace: str, rows: Sequence[int]) -> None:
+        """Put rows in the outbox, anew where they were: an entry that is being worked on must not count for this write."""
+        for part in _chunks(rows):
+            self._connection.execute(delete(outbox).where(outbox.c.row.in_(part)))
+        if rows:
+            self._connection.execute(insert(outbox), [{"namespace": namespace, "row": row} for row in rows])
+        self._touch_successors(namespace, rows)
+
+    def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
+        for part in _chunks(rows):
+            self._connection.execute(_ENQUEUE_SUCCESSORS, {"rows": part, "namespace": namespace})
+
+
+def _chunks(values: Sequence[Any]) -> Iterable[list[Any]]:
+    """Parts small enough for SQLite's limit on bound values."""
+    return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))
+
+
+def _values(memory: Memory) -> dict[str, Any]:
+    """The columns of a memory's current version."""
+    item = memory.item
+    return {
+        **{name: getattr(item, name) for name in CONTENT_COLUMNS if name not in SCOPE_FIELDS},
+        **dict(zip(SCOPE_FIELDS, item.scope.values(), strict=True)),
+        **{name: getattr(memory, name) for name in VERSION_COLUMNS},
+        "metadata": dict(item.metadata),
+        "frame": None if item.frame is None else dict(item.frame),
+        "order_at": memory.order_at,
+        "deriver_name": memory.deriver and memory.deriver.name,
+        "deriver_version": memory.deriver and memory.deriver.version,
+    }
+
+
+def _memory(row: Row[Any], memory_id: str, number: int) -> Memory:
+    item = Item(
+        **{name: getattr(row, name) for name in CONTENT_COLUMNS if name not in SCOPE_FIELDS},
+        scope=Scope(row.user_id, row.agent_id, row.session_id),
+    )
+    state = {name: getattr(row, name) for name in VERSION_COLUMNS}
+    return Memory(id=memory_id, namespace=row.namespace, item=item, row=number, **state)
+
+
+def _deriver(row: Row[Any]) -> Deriver | None:
+    return None if row.deriver_name is None else Deriver(row.deriver_name, row.deriver_version)

@@ -1,0 +1,146 @@
+"""The tables of memory. Migrations in `alembic/versions` make them; a test compares the two.
+
+    memories 1--* versions          what a memory said before (the current version is in `memories`)
+    memories *--* sources           a derived memory and what it came from
+    memories 1--1 outbox            rows whose vector has to be brought up to date
+    memories 1--1 memory_fts        analysed terms; rowid = row
+    changes 1--* change_memories    what was decided, on which memories
+    recalls 1--* recall_memories    what was given, best first
+
+Invariants: `row` is never reused (AUTOINCREMENT), so that an index can never take a new memory for an erased one;
+`external_id` is unique within namespace and exact scope.
+"""
+
+from sqlalchemy import Column, Index, Integer, Table, Text, func, text
+
+from recalld.core.db import Json, UtcTime, metadata
+
+CONTENT_COLUMNS = (
+    "kind", "text", "role", "speaker", "occurred_at", "external_id", "metadata", "user_id", "agent_id", "session_id",
+    "expires_at", "frame",
+)  # fmt: skip
+VERSION_COLUMNS = ("version", "state", "created_at", "recorded_at", "valid_from", "valid_to")
+
+
+def _content() -> list[Column[object]]:
+    """The columns of one version's content, the same in `memories` and `versions`."""
+    return [
+        Column("kind", Text, nullable=False),
+        Column("text", Text, nullable=False),
+        Column("role", Text),
+        Column("speaker", Text),
+        Column("occurred_at", UtcTime),
+        Column("external_id", Text),
+        Column("metadata", Json, nullable=False),
+        Column("user_id", Text),
+        Column("agent_id", Text),
+        Column("session_id", Text),
+        Column("expires_at", UtcTime),
+        Column("frame", Json),
+        Column("version", Integer, nullable=False),
+        Column("state", Text, nullable=False),
+        Column("created_at", UtcTime, nullable=False),
+        Column("recorded_at", UtcTime, nullable=False),
+        Column("valid_from", UtcTime),
+        Column("valid_to", UtcTime),
+    ]
+
+
+memories = Table(
+    "memories",
+    metadata,
+    Column("row", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("namespace", Text, nullable=False),
+    *_content(),
+    Column("order_at", UtcTime, nullable=False),
+    Column("terms", Integer, nullable=False),
+    Column("deriver_name", Text),
+    Column("deriver_version", Text),
+    Index("ix_memories_namespace", "namespace", "row"),
+    Index("ix_memories_namespace_user_id", "namespace", "user_id", "row"),
+    Index("ix_memories_namespace_session_id", "namespace", "session_id", "order_at", "row"),
+    Index("ix_memories_namespace_agent_id", "namespace", "agent_id", "row"),
+    sqlite_autoincrement=True,
+)
+Index(
+    "uq_memories_external_id",
+    memories.c.namespace,
+    memories.c.external_id,
+    func.coalesce(memories.c.user_id, ""),
+    func.coalesce(memories.c.agent_id, ""),
+    func.coalesce(memories.c.session_id, ""),
+    unique=True,
+    sqlite_where=text("external_id IS NOT NULL"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("memory_id", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    *(column if column.name != "version" else Column("version", Integer, primary_key=True) for column in _content()),
+    Column("superseded_at", UtcTime, nullable=False),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("memory_id", Text, primary_key=True),
+    Column("source_id", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Index("ix_sources_source_id", "source_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("namespace", Text, nullable=False),
+    Column("row", Integer, nullable=False, unique=True),
+    Index("ix_outbox_namespace", "namespace"),
+    sqlite_autoincrement=True,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("namespace", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_changes_namespace", "namespace", "number"),
+    sqlite_autoincrement=True,
+)
+
+change_memories = Table(
+    "change_memories",
+    metadata,
+    Column("change_number", Integer, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("memory_id", Text, nullable=False),
+    Index("ix_change_memories_memory_id", "memory_id"),
+)
+
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("user_id", Text),
+    Column("agent_id", Text),
+    Column("session_id", Text),
+    Index("ix_recalls_at", "at"),
+)
+
+recall_memories = Table(
+    "recall_memories",
+    metadata,
+    Column("recall_id", Text, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("memory_id", Text, nullable=False),
+    Index("ix_recall_memories_memory_id", "memory_id"),
+)

@@ -1,0 +1,206 @@
+"""The one composition root: settings in, a working service out.
+
+Everything that has a choice of implementations is chosen here, in a dictionary of constructors. Slow optional packages (torch,
+sentence-transformers) are imported inside the constructor that needs them, so that a service without them starts without
+them.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from memory.context import TokenCounter
+from memory.consistency import Consistency
+from memory.indexing import Indexer
+from memory.ports import Store
+from memory.recall import Recaller
+from memory.recall_log import RecallLog
+from memory.service import MemoryService
+from memory.store.sql import SqlStore
+from recalld.core import access
+from recalld.core.clock import Clock, SystemClock
+from recalld.core.config import Settings
+from recalld.core.datafolder import DataFolder
+from recalld.core.db import Database
+from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing
+from recalld.core.ids import IdSource, UlidSource
+from recalld.jobs.worker import Worker
+from recalld.llm.ports import LanguageModel
+from recalld.llm.remote import OpenAICompatibleModel
+from recalld.models.folder import path_of
+from retrieval.encode_hash import HashEncoder
+from retrieval.encode_onnx import OnnxEncoder, OnnxSettings
+from retrieval.pipeline import Pipeline
+from retrieval.ports import Encoder
+from retrieval.rerank import IdentityReranker
+from retrieval.vector_exact import ExactVectorIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a test may put in place of the real thing."""
+
+    clock: Clock | None = None
+    ids: IdSource | None = None
+    encoder: Encoder | None = None
+    llm: LanguageModel | None = None
+
+
+class Service:
+    """A running instance: its parts, and the transactions over them.
+
+    Args:
+        settings: where everything is, and the limits.
+        parts: replacements.
+
+    Raises:
+        ConfigError: the settings name something that does not exist.
+    """
+
+    def __init__(self, settings: Settings, parts: Parts = Parts()) -> None:
+        self.settings = settings
+        self.clock = parts.clock or SystemClock()
+        self.ids = parts.ids or UlidSource(self.clock)
+        self.folder = DataFolder(settings.data_dir)
+        self.database = Database(settings.database_url or f"sqlite:///{settings.sqlite_file}")
+        self.database.migrate()
+        self.encoder = parts.encoder or make_encoder(settings)
+        self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, self.encoder.fingerprint)
+        self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
+        self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
+        pipeline = Pipeline(self.encoder, self.vectors, IdentityReranker())
+        self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
+        self.recall_log = RecallLog(self.write_store)
+        self.consistency = Consistency(self.database, self.indexer, self.vectors)
+        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep)
+        self._llm = parts.llm
+        self._llm_lock = threading.Lock()
+        self._ensure_default_namespace()
+
+    @contextmanager
+    def read_store(self) -> Iterator[Store]:
+        """The store within one read transaction."""
+        with self.database.read() as connection:
+            yield SqlStore(connection)
+
+    @contextmanager
+    def write_store(self) -> Iterator[Store]:
+        """The store within one write transaction, committed when the block ends."""
+        with self.database.write() as connection:
+            yield SqlStore(connection)
+
+    def llm(self) -> LanguageModel:
+        """The language model, loaded at its first use.
+
+        Raises:
+            FeatureNotInstalled: chat is switched off, or the extra is not installed.
+            ModelMissing: its weights are not in the models folder.
+        """
+        with self._llm_lock:
+            if self._llm is None:
+                self._llm = make_llm(self.settings, self.encoder)
+            return self._llm
+
+    def llm_name(self) -> str | None:
+        """The chat model that this instance answers with, without loading it; None where there is none."""
+        if self._llm is not None:
+            return self._llm.name
+        if self.settings.llm == "openai":
+            return self.settings.llm_model
+        try:
+            local_weights(self.settings)
+        except (FeatureNotInstalled, ModelMissing):
+            return None
+        return self.settings.llm
+
+    def token_counter(self) -> TokenCounter:
+        """Counts by the language model's tokenizer where there is one, else by the encoder's."""
+        try:
+            model = self.llm()
+        except (FeatureNotInstalled, ModelMissing):
+            return TokenCounter(self.encoder.name, self.encoder.count_tokens)
+        return TokenCounter(model.tokenizer_name, model.count_tokens)
+
+    def upkeep(self) -> None:
+        """What the worker does once a minute: drop idempotency keys whose time has run out."""
+        with self.database.write() as connection:
+            access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
+
+    def close(self) -> None:
+        """Stop the worker, write what waits, and let go of everything."""
+        self.worker.stop()
+        self.recall_log.flush()
+        if self._llm is not None:
+            self._llm.close()
+        self.folder.release()
+        self.database.close()
+
+    def _ensure_default_namespace(self) -> None:
+        with self.database.read() as connection:
+            if access.list_namespaces(connection):
+                return
+        with self.database.write() as connection:
+            access.ensure_namespace(connection, access.DEFAULT_NAMESPACE, self.clock)
+
+
+def make_encoder(settings: Settings) -> Encoder:
+    """The encoder that `settings.encoder` names.
+
+    Raises:
+        ConfigError: there is no such encoder.
+        FeatureNotInstalled: its extra is not installed.
+    """
+    name, _, argument = settings.encoder.partition(":")
+    makers: dict[str, Callable[[], Encoder]] = {
+        "minilm": lambda: OnnxEncoder(OnnxSettings(threads=settings.encoder_threads)),
+        "hash": HashEncoder,
+        "st": lambda: _sentence_transformers(argument),
+    }
+    if name not in makers or (name == "st") != bool(argument):
+        raise ConfigError("encoder: must be minilm, hash, or st:NAME_OR_FOLDER")
+    return makers[name]()
+
+
+def _sentence_transformers(name: str) -> Encoder:
+    if find_spec("sentence_transformers") is None:
+        raise FeatureNotInstalled("the encoder st: needs sentence-transformers: pip install 'recalld[st]'")
+    from retrieval.encode_st import SentenceTransformersEncoder
+
+    return SentenceTransformersEncoder(name)
+
+
+def make_llm(settings: Settings, encoder: Encoder) -> LanguageModel:
+    """The language model that `settings.llm` names; see `Service.llm`."""
+    if settings.llm == "openai":
+        if not settings.llm_url or not settings.llm_model:
+            raise ConfigError("llm: with `openai`, RECALLD_LLM_URL and RECALLD_LLM_MODEL must be set")
+        key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+        return OpenAICompatibleModel(
+            base_url=settings.llm_url,
+            model=settings.llm_model,
+            api_key=key,
+            timeout_s=settings.llm_timeout_s,
+            context_tokens_max=settings.llm_context_tokens,
+            counter=encoder.count_tokens,
+            counter_name=encoder.name,
+        )
+    path = local_weights(settings)
+    from recalld.llm.engine import EngineSettings, LocalModel
+
+    engine = EngineSettings(threads=settings.llm_threads, context_tokens_max=settings.llm_context_tokens)
+    return LocalModel.load(path, engine)
+
+
+def local_weights(settings: Settings) -> Path:
+    """Where the weights of the local model are, if it can be loaded; see `Service.llm` for the errors."""
+    if settings.llm == "none":
+        raise FeatureNotInstalled("chat is switched off: RECALLD_LLM is `none`")
+    if any(find_spec(package) is None for package in ("torch", "gguf", "jinja2")):
+        raise FeatureNotInstalled(
+            "the local model needs torch: pip install 'recalld[llm]' (on Linux without a GPU, take PyTorch's CPU wheels:"
+            " https://pytorch.org/get-started/locally/); or set RECALLD_LLM=openai and RECALLD_LLM_URL"
+        )
+    return path_of(settings.models_dir, settings.llm)

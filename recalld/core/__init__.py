@@ -1,0 +1,1 @@
+"""What everything rests on: settings, errors, ids, clock, log, database, access."""

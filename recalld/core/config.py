@@ -1,0 +1,164 @@
+"""Settings: `RECALLD_*` environment variables, then `recalld.toml`, then the defaults below.
+
+This is the only place that reads the environment. `Limits` holds what a caller may send; it is its own class so that the
+layers below the API can take it without knowing the rest. The settings table in the documentation is made from here
+(`recalld doctor --settings`), so a field's description is what a user reads.
+
+Invariant: settings are frozen; nothing changes them after start.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_config_dir, user_data_dir
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from recalld.core.errors import ConfigError
+
+
+class Limits(BaseModel):
+    """What one request may hold. Every limit has its unit in its name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    body_bytes_max: int = Field(16 * 1024 * 1024, ge=1024, description="largest request body")
+    items_max: int = Field(1000, ge=1, description="most items in one request")
+    list_limit_max: int = Field(500, ge=1, description="largest `limit` of a list")
+    recall_limit_max: int = Field(100, ge=1, description="largest `limit` of a recall")
+    text_bytes_max: int = Field(64 * 1024, ge=1, description="longest text of a memory, and longest query, in UTF-8")
+    metadata_bytes_max: int = Field(16 * 1024, ge=2, description="largest `metadata` or `frame`, as JSON")
+    metadata_depth_max: int = Field(32, ge=1, description="deepest nesting of `metadata` or `frame`")
+    token_budget_max: int = Field(32_768, ge=1, description="largest token budget of a context")
+    messages_max: int = Field(1000, ge=1, description="most messages in one chat request")
+
+
+class Settings(BaseSettings, Limits):
+    """Every setting, with its default."""
+
+    model_config = SettingsConfigDict(env_prefix="RECALLD_", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(user_data_dir("recalld", appauthor=False)),
+        description="the database and the index files",
+    )
+    models_dir: Path = Field(
+        default_factory=lambda: Path(user_data_dir("recalld-models", appauthor=False)),
+        description="model weights, shared by all instances; never inside the data folder",
+    )
+    database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data folder")
+    host: str = Field("127.0.0.1", description="address to listen on; another than loopback needs a key")
+    port: int = Field(7437, ge=0, le=65535, description="port to listen on; 0: a free one")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="more values of `Host` that are served, comma-separated; loopback names always are"
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="values of `Origin` that are served, comma-separated; the server's own always is"
+    )
+    url: str | None = Field(None, description="for the command line: the server to talk to")
+    api_key: SecretStr | None = Field(None, description="for the command line: the key to send")
+    encoder: str = Field("minilm", description="`minilm` (ONNX int8), `hash` (reference), or `st:NAME_OR_FOLDER`")
+    encoder_threads: int = Field(2, ge=1, le=64, description="threads of the encoder")
+    llm: str = Field("smollm2", description="local model for chat, `none`, or `openai` for `llm_url`")
+    llm_url: str | None = Field(None, description="base URL of an OpenAI-compatible server, ending in /v1")
+    llm_model: str | None = Field(None, description="model to ask that server for")
+    llm_api_key: SecretStr | None = Field(None, description="key for that server")
+    llm_timeout_s: float = Field(120.0, gt=0, description="longest wait for that server")
+    llm_context_tokens: int = Field(8192, ge=256, description="context window to use, at most")
+    llm_threads: int = Field(2, ge=1, le=64, description="threads of the local model")
+    context_tokens: int = Field(1024, ge=1, description="token budget of a context where the caller gives none")
+    pending_encode_max: int = Field(
+        64, ge=0, description="rows not yet indexed that a recall encodes itself, so that it sees the caller's writes"
+    )
+    retention_days: int = Field(30, ge=0, description="how long a forgotten memory can be restored")
+    idempotency_hours: int = Field(24, ge=1, description="how long an Idempotency-Key is remembered")
+    worker: bool = Field(True, description="whether `serve` applies the outbox itself")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON")
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=_config_files())
+
+    @property
+    def sqlite_file(self) -> Path:
+        """Where SQLite is when `database_url` is unset."""
+        return self.data_dir / "recalld.db"
+
+    @property
+    def index_dir(self) -> Path:
+        """The folder of every index file: it can be deleted and rebuilt from SQL."""
+        return self.data_dir / "index"
+
+
+def _config_files() -> list[Path]:
+    """`RECALLD_CONFIG`, else `recalld.toml` in the user's configuration folder and here (the latter wins)."""
+    named = os.environ.get("RECALLD_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise ConfigError(f"RECALLD_CONFIG names {named}, which is not a file")
+        return [Path(named)]
+    return [Path(user_config_dir("recalld", appauthor=False)) / "recalld.toml", Path("recalld.toml")]
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment and the file, with `overrides` (None is left out) before both.
+
+    Raises:
+        ConfigError: a value is wrong; the message names the setting.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"settings: {wrong}") from None
+    except ValueError as error:
+        raise ConfigError(f"recalld.toml: {error}") from None
+    if settings.models_dir.resolve().is_relative_to(settings.data_dir.resolve()):
+        raise ConfigError("models_dir: must not be inside data_dir, which holds one instance's memories")
+    return settings
+
+
+def server_environment() -> dict[str, str]:
+    """This process's environment without what says where data is and who may see it: for a server that stands alone."""
+    kept_out = (
+        "RECALLD_DATA_DIR",
+        "RECALLD_DATABASE_URL",
+        "RECALLD_HOST",
+        "RECALLD_PORT",
+        "RECALLD_URL",
+        "RECALLD_API_KEY",
+    )
+    return {name: value for name, value in os.environ.items() if name not in kept_out}
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table, for the documentation."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    shown = {"data_dir": "`$XDG_DATA_HOME/recalld`", "models_dir": "`$XDG_DATA_HOME/recalld-models`"}
+    for name, field in Settings.model_fields.items():
+        default = shown.get(name) or (f"`{field.default}`" if field.default not in (None, ()) else "")
+        rows.append(f"| `RECALLD_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)

@@ -1,0 +1,202 @@
+"""The engine, the transactions and the one MetaData.
+
+SQLite is opened in WAL with `synchronous=FULL` (an acknowledged write survives a power cut) and `secure_delete=ON` (deleted
+text does not stay in free pages). SQLAlchemy's own transaction handling is switched off (`isolation_level=None`) and a
+`begin` event says `BEGIN IMMEDIATE` for writes: a deferred transaction that turns into a write fails at once when another
+process wrote in between (https://www.sqlite.org/lang_transaction.html); an immediate one waits its turn.
+
+Invariants: one transaction is one request or one job step; writes of one process queue at a lock instead of polling SQLite's.
+Times are stored as UTC text of fixed width, so that they compare as they sort.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from filelock import FileLock
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    MetaData,
+    Text,
+    TypeDecorator,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from alembic import command
+from recalld.core.errors import ConfigError, Unavailable
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BUSY_TIMEOUT_MS = 30_000
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime, stored as `2026-03-14T09:00:00.000000Z`."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        return None if value is None else format_utc(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+    @property
+    def python_type(self) -> type[Any]:
+        return datetime
+
+
+class Json(TypeDecorator[Any]):
+    """JSON as compact UTF-8 text, keys in the caller's order."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else dump_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+def format_utc(moment: datetime) -> str:
+    """The stored form of a time: UTC, microseconds, always 27 characters."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").rjust(26, "0") + "Z"
+
+
+def dump_json(value: Any) -> str:
+    """Compact JSON; NaN and infinity are refused."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+class Database:
+    """The engine and its two kinds of transaction."""
+
+    def __init__(self, url: str) -> None:
+        """Open `url` (SQLite); the file's folder must exist.
+
+        Raises:
+            ConfigError: not a URL, or not SQLite.
+        """
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise ConfigError("database_url: not a database URL") from None
+        if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+            raise ConfigError(
+                "database_url: this release stores memories in an SQLite file (sqlite:////path/recalld.db)"
+            )
+        self.file = Path(parsed.database)
+        self._engine: Engine = create_engine(parsed, pool_size=16, max_overflow=48, pool_timeout=30)
+        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "begin", _on_begin)
+        self._write_engine = self._engine.execution_options(recalld_write=True)
+        self._write_lock = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read transaction: one consistent snapshot."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            Unavailable: another process kept the database busy for longer than the timeout, or the disk is full.
+        """
+        with self._write_lock:
+            try:
+                with self._write_engine.begin() as connection:
+                    yield connection
+            except OperationalError as error:
+                raise Unavailable(f"the database did not take the write: {error.orig}") from error
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision; several processes may call it at once."""
+        with FileLock(f"{self.file}.migrate.lock"):
+            if self.revision() != self.newest_revision():
+                config = _alembic_config()
+                with self._write_engine.connect() as connection:
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+
+    def revision(self) -> str | None:
+        """The schema's revision; None in an empty database."""
+        with self._engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def newest_revision(self) -> str | None:
+        """The revision that this code wants."""
+        return ScriptDirectory.from_config(_alembic_config()).get_current_head()
+
+    def quick_check(self) -> list[str]:
+        """What SQLite's own check finds wrong with the file; empty where it is sound."""
+        with self._engine.connect() as connection:
+            found = [str(row[0]) for row in connection.execute(text("PRAGMA quick_check"))]
+        return [] if found == ["ok"] else found
+
+    def bytes_on_disk(self) -> int:
+        """Size of the database file and its log."""
+        return sum(f.stat().st_size for f in (self.file, Path(f"{self.file}-wal")) if f.exists())
+
+    def close(self) -> None:
+        """Close every connection; the last process to close truncates the log."""
+        self._engine.dispose()
+
+
+def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+        "temp_store=MEMORY",
+        "cache_size=-16384",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("recalld_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _alembic_config() -> Config:
+    """Migrations lie in `alembic/` of a checkout and in `recalld/migrations` of an installed wheel."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(installed if installed.is_dir() else package.parent / "alembic"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+__all__ = ["BUSY_TIMEOUT_MS", "Connection", "Database", "Json", "UtcTime", "dump_json", "format_utc", "metadata"]

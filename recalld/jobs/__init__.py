@@ -1,0 +1,1 @@
+"""Background work: applying the outbox, and the upkeep that nobody waits for."""

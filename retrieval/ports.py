@@ -1,0 +1,170 @@
+"""The seams of retrieval: encoders, indexes and rerankers, each held to one contract in `tests/contract`.
+
+Rows are int64 row numbers of the memory table: never reused, one per memory for its whole life. Vectors are float32 of
+unit length, so that an inner product is a cosine. The namespace is a required argument of everything that reads or
+writes rows: it is the hard wall, not a filter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """The last hidden states of one text, special tokens left out.
+
+    Attributes:
+        tokens: the `T` tokens as the tokenizer writes them.
+        vectors: `[T, D]` float32, each of unit length.
+    """
+
+    tokens: tuple[str, ...]
+    vectors: Floats
+
+
+class Encoder(Protocol):
+    """Texts to vectors. Deterministic: the same text gives the same vector in any batch, to 1e-3 in cosine."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A short digest that changes when the vectors would: an index built under another one does not serve."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """D."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Pooled vectors `[N, D]`, float32, unit length. An empty text gets a vector too; N = 0 gives `[0, D]`."""
+        ...
+
+    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """One `TokenVectors` a text, in order."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the whole text, without special tokens and without truncation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VectorChange:
+    """One change to an index.
+
+    Attributes:
+        row: the memory's row number.
+        version: the memory's version that this comes from.
+        digest: 8 bytes over what was encoded, so that `verify` sees a stale vector.
+        vector: `[D]` float32 of unit length, or None to delete the row (and overwrite its bytes on disk).
+    """
+
+    row: int
+    version: int
+    digest: bytes
+    vector: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """What an index knows of one row: enough to compare it with SQL."""
+
+    version: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatistics:
+    """Sizes of one namespace's index: live rows, bytes on disk and in memory."""
+
+    rows: int
+    bytes_disk: int
+    bytes_memory: int
+    generation: int
+
+
+class VectorIndex(Protocol):
+    """Nearest neighbours by inner product, filtered before the search: asking for k gives k when k exist."""
+
+    def apply(self, namespace: str, changes: Sequence[VectorChange]) -> None:
+        """Apply changes in order. Durable, and seen by every process's next search, when it returns.
+
+        Raises:
+            InvalidInput: a vector has another dimension, or holds NaN or infinity.
+        """
+        ...
+
+    def search(self, namespace: str, query: Floats, limit: int, allowed: Rows | None = None) -> tuple[Rows, Floats]:
+        """The best `limit` rows among `allowed` (None: all rows), best first; equal scores by row, ascending.
+
+        Args:
+            query: `[D]` float32.
+            allowed: sorted row numbers; rows that the index lacks are left out.
+
+        Returns:
+            rows `[K]` and their inner products `[K]`.
+        """
+        ...
+
+    def vectors(self, namespace: str, rows: Rows) -> tuple[Rows, Floats]:
+        """The stored vectors of those of `rows` that the index has: rows `[K]` and vectors `[K, D]`, by row."""
+        ...
+
+    def states(self, namespace: str) -> Mapping[int, RowState]:
+        """Every live row's version and digest."""
+        ...
+
+    def statistics(self, namespace: str) -> IndexStatistics:
+        """Sizes, for `/v1/stats`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalHits:
+    """What a lexical search found.
+
+    Attributes:
+        rows: `[K]` best first; scores: `[K]`, above 0.
+        ceiling: what no score of this query reaches, whatever a row holds: scores divided by it compare between queries.
+    """
+
+    rows: Rows
+    scores: Floats
+    ceiling: float
+
+
+class LexicalIndex(Protocol):
+    """BM25 over the analysed terms of each row, with the statistics of the searched rows only."""
+
+    def search(
+        self, namespace: str, terms: Sequence[str], limit: int, allowed: Rows, lengths: NDArray[np.int32]
+    ) -> LexicalHits:
+        """The best `limit` rows among `allowed` that hold any of `terms`, best first; equal scores by row, ascending.
+
+        Args:
+            terms: analysed query terms (`retrieval.analysis`), repeats allowed.
+            allowed: `[N]` sorted row numbers: the searched rows. Their count, mean length and term counts are the
+                statistics, so that no other row, of this tenant or another, changes a score.
+            lengths: `[N]` analysed terms in each of them.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Orders candidates again, by looking at query and text together."""
+
+    def rerank(self, query: str, texts: Sequence[str], scores: Floats) -> Floats:
+        """New scores `[N]` for the candidates, higher is better, from their texts and first scores `[N]`."""
+        ...

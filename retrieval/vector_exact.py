@@ -1,0 +1,264 @@
+"""The exact vector index on disk: every search compares all allowed rows, and many processes may share the folder.
+
+    <folder>/writer.lock              held by the one writer of the whole index
+    <folder>/rebuild.lock             held while a rebuild goes on
+    <folder>/<digest of namespace>/   manifest.json, the log that it names, and rebuild.json with its log meanwhile
+
+Invariants: one writer at a time, over all processes; a search sees everything that was applied before it began, by
+whatever process; the vector of a deleted or replaced row is off the disk when `apply` returns, or, after a crash, when
+the namespace is next opened for writing (`apply`, or `states` under the writer lock); a damaged file is an error, never
+an answer. Source: "Bitcask" (Sheehy and Smith, 2010) for a log with its index in memory, LevelDB's CURRENT for the
+swap.
+"""
+
+import hashlib
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from recalld.core.errors import IndexDamaged, Unavailable
+from retrieval.ports import Floats, IndexStatistics, Rows, RowState, VectorChange
+from retrieval.vector_format import named_by, parse_manifest, read_bytes, sync_folder, write_manifest
+from retrieval.vector_log import VectorLog
+from retrieval.vector_memory import check_changes, check_vector
+from retrieval.vector_snapshot import States
+
+_MANIFEST = "manifest.json"
+_REBUILD = "rebuild.json"
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class ExactIndexSettings:
+    """How the index uses disk and memory.
+
+    Attributes:
+        lock_seconds_max: how long a writer waits for another one.
+        dead_records_min: a log is written anew when more records are dead than live, and more than this.
+        loaded_bytes_max: namespaces not used for longest leave memory above this.
+    """
+
+    lock_seconds_max: float = 60.0
+    dead_records_min: int = 256
+    loaded_bytes_max: int = 2 << 30
+
+
+class ExactVectorIndex:
+    """See the module's docstring, and `VectorIndex`."""
+
+    def __init__(
+        self, folder: Path, dimensions: int, fingerprint: str, settings: ExactIndexSettings = ExactIndexSettings()
+    ) -> None:
+        """Open the index in `folder`, which is made where it is missing.
+
+        Args:
+            dimensions: D.
+            fingerprint: the encoder's: an index built with another one is refused.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._dimensions = dimensions
+        self._fingerprint = fingerprint
+        self._settings = settings
+        self._logs: OrderedDict[Path, VectorLog] = OrderedDict()
+        self._logs_lock = threading.Lock()
+        self._threads = threading.RLock()
+        self._writer: int | None = None
+        self._file_lock = FileLock(folder / "writer.lock", thread_local=False)
+
+    @contextmanager
+    def writer_lock(self) -> Iterator[None]:
+        """The one writer's lock, over all processes; re-entrant within a thread.
+
+        Raises:
+            Unavailable: another one held it for `lock_seconds_max`.
+        """
+        if not self._threads.acquire(timeout=self._settings.lock_seconds_max):
+            raise Unavailable("another thread is writing the vector index")
+        try:
+            if self._writer == threading.get_ident():
+                yield
+                return
+            with _locked(self._file_lock, self._settings.lock_seconds_max, "writing"):
+                self._writer = threading.get_ident()
+                try:
+                    yield
+                finally:
+                    self._writer = None
+        finally:
+            self._threads.release()
+
+    def apply(self, namespace: str, changes: Sequence[VectorChange]) -> None:
+        """Apply changes in order; see `VectorIndex.apply`. A rebuild that goes on gets them as well."""
+        check_changes(changes, self._dimensions)
+        with self.writer_lock():
+            self._repair(namespace)
+            self._log(namespace).commit(changes, self._settings.dead_records_min)
+            rebuild = self._rebuild_log(namespace)
+            if rebuild is not None:
+                rebuild.commit(changes, self._settings.dead_records_min)
+
+    def search(self, namespace: str, query: Floats, limit: int, allowed: Rows | None = None) -> tuple[Rows, Floats]:
+        """The best rows, exactly; see `VectorIndex.search`."""
+        check_vector("query", query, self._dimensions)
+        return self._log(namespace).snapshot().search(query, limit, allowed)
+
+    def vectors(self, namespace: str, rows: Rows) -> tuple[Rows, Floats]:
+        """Stored vectors; see `VectorIndex.vectors`."""
+        return self._log(namespace).snapshot().vectors(rows)
+
+    def states(self, namespace: str) -> Mapping[int, RowState]:
+        """Every live row's version and digest. To the holder of the writer lock it also repairs what a crash left."""
+        if self._writer == threading.get_ident():
+            self._repair(namespace)
+        return States(self._log(namespace).snapshot())
+
+    def statistics(self, namespace: str) -> IndexStatistics:
+        """Sizes; see `VectorIndex.statistics`."""
+        snapshot = self._log(namespace).snapshot()
+        folder = self._path(namespace)
+        on_disk = sum(path.stat().st_size for path in folder.iterdir()) if folder.exists() else 0
+        return IndexStatistics(len(snapshot.rows), on_disk, snapshot.bytes_memory, snapshot.generation)
+
+    def namespaces(self) -> list[str]:
+        """Those that have an index, in order."""
+        paths = sorted(self._folder.glob(f"*/{_MANIFEST}"))
+        return sorted(parse_manifest(path, read_bytes(path)).namespace for path in paths)
+
+    def drop(self, namespace: str) -> None:
+        """Delete a namespace's index and what was rebuilt of it."""
+        with self.writer_lock():
+            folder = self._path(namespace)
+            if folder.exists():
+                (folder / _MANIFEST).unlink(missing_ok=True)
+                sync_folder(folder)
+                shutil.rmtree(folder)
+                sync_folder(self._folder)
+            with self._logs_lock:
+                for name in (_MANIFEST, _REBUILD):
+                    self._logs.pop(folder / name, None)
+
+    @contextmanager
+    def rebuild(self, namespace: str) -> Iterator["Rebuild"]:
+        """Begin a second copy of a namespace while the first one serves, or go on where one was left.
+
+        Raises:
+            Unavailable: another process is rebuilding.
+        """
+        with _locked(FileLock(self._folder / "rebuild.lock"), 0.0, "rebuilding"):
+            with self.writer_lock():
+                log = self._rebuild_log(namespace)
+                if log is None:
+                    log = self._log(namespace, _REBUILD)
+                    log.create()
+            yield Rebuild(self, namespace, log)
+
+    def add_rebuilt(self, log: VectorLog, changes: Sequence[VectorChange]) -> None:
+        """Write changes to a rebuilt log. `Rebuild.add` calls this."""
+        check_changes(changes, self._dimensions)
+        with self.writer_lock():
+            log.commit(changes, self._settings.dead_records_min)
+
+    def finish_rebuild(self, namespace: str, log: VectorLog) -> None:
+        """Let a rebuilt log serve, and remove the one before it. `Rebuild.finish` calls this."""
+        with self.writer_lock():
+            manifest = log.repair().manifest
+            if manifest is None:
+                raise IndexDamaged(f"{log.path}: removed while the index was rebuilt; run `recalld reindex` again")
+            path = self._path(namespace) / _MANIFEST
+            before = named_by(path)
+            generation = max(manifest.generation, before.generation if before else 0) + 1
+            write_manifest(path, replace(manifest, generation=generation))
+            log.path.unlink()
+            self._sweep(namespace)
+
+    def _rebuild_log(self, namespace: str) -> VectorLog | None:
+        """The rebuild that goes on, if any. What is left of one that finished or cannot go on is removed."""
+        log = self._log(namespace, _REBUILD)
+        if not log.path.exists():
+            return None
+        try:
+            manifest = log.snapshot().manifest
+        except IndexDamaged:
+            manifest = None
+        serving = named_by(self._path(namespace) / _MANIFEST)
+        if manifest is None or (serving is not None and serving.log == manifest.log):
+            log.path.unlink()
+            self._sweep(namespace)
+            return None
+        return log
+
+    def _repair(self, namespace: str) -> None:
+        self._log(namespace).repair()
+        self._sweep(namespace)
+
+    def _sweep(self, namespace: str) -> None:
+        """Remove logs that no readable manifest names."""
+        folder = self._path(namespace)
+        manifests = [named_by(folder / name) for name in (_MANIFEST, _REBUILD)]
+        kept = {manifest.log for manifest in manifests if manifest is not None}
+        for path in folder.glob("*.log"):
+            if path.name not in kept:
+                path.unlink()
+
+    def _log(self, namespace: str, name: str = _MANIFEST) -> VectorLog:
+        """The log behind a manifest. Opening one takes others out of memory, those not used for longest."""
+        path = self._path(namespace) / name
+        with self._logs_lock:
+            if path not in self._logs:
+                held = sum(log.bytes_memory for log in self._logs.values())
+                while held > self._settings.loaded_bytes_max:
+                    held -= self._logs.popitem(last=False)[1].bytes_memory
+                self._logs[path] = VectorLog(path, namespace, self._dimensions, self._fingerprint)
+            self._logs.move_to_end(path)
+            return self._logs[path]
+
+    def _path(self, namespace: str) -> Path:
+        return self._folder / hashlib.blake2b(namespace.encode(), digest_size=16).hexdigest()
+
+
+class Rebuild:
+    """A second copy of one namespace's index, durable after every `add`.
+
+    Changes applied to the index meanwhile go into it as well. A batch encoded from what SQL held earlier may be older
+    than those, so compare `states()` with SQL under the writer lock once more before `finish`.
+    """
+
+    def __init__(self, index: ExactVectorIndex, namespace: str, log: VectorLog) -> None:
+        self._index = index
+        self._namespace = namespace
+        self._log = log
+
+    def states(self) -> Mapping[int, RowState]:
+        """What it holds already: after a kill, where to go on."""
+        return States(self._log.snapshot())
+
+    def add(self, changes: Sequence[VectorChange]) -> None:
+        """Write changes to it, in order.
+
+        Raises:
+            InvalidInput: as in `apply`.
+        """
+        self._index.add_rebuilt(self._log, changes)
+
+    def finish(self) -> None:
+        """Let it serve in place of the first one, at once and for every process."""
+        self._index.finish_rebuild(self._namespace, self._log)
+
+
+@contextmanager
+def _locked(lock: FileLock, seconds: float, doing: str) -> Iterator[None]:
+    try:
+        lock.acquire(timeout=seconds, poll_interval=_POLL_SECONDS)
+    except Timeout as error:
+        raise Unavailable(f"another process is {doing} the vector index") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,195 @@
+"""The files of the exact vector index: fixed-size records in an append-only log, and the manifest that commits them.
+
+    record    head, 24 bytes: check_head u32 | operation u32 | row i64 | killed i64
+              body: check_body u32 | version u32 | digest u64 | D float32; zeros once another record kills this one
+    manifest  JSON: format, namespace, fingerprint, dimensions, generation, log, committed (bytes), rows, check
+
+`killed` is the offset of the record whose place this one takes (-1: none), so that which bodies are dead is read from
+heads alone: heads never change, and a body that is half overwritten with zeros is as dead as before. The check of a
+body starts from its head's, so a body under another head is seen. Numbers are little-endian.
+
+Invariant: a change is made durable in this order: records, fsync; manifest beside the old one, fsync, rename, fsync of
+the folder; only then dead bodies are overwritten. Whatever lies behind `committed` was never acknowledged.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recalld.core.errors import IndexDamaged
+from retrieval.ports import VectorChange
+
+FORMAT = 1
+PUT = 1
+DELETE = 2
+NONE = -1
+
+_HEAD_BYTES = 24
+_CHECK_BYTES = 4
+
+Records = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What of a log is committed, and what it was built with."""
+
+    namespace: str
+    fingerprint: str
+    dimensions: int
+    generation: int
+    log: str
+    committed: int
+    rows: int
+
+
+def damaged(path: Path, what: str) -> IndexDamaged:
+    """The error that names the file and the way out."""
+    return IndexDamaged(f"{path}: {what}; `recalld reindex` rebuilds the index")
+
+
+def record_type(dimensions: int) -> np.dtype[np.void]:
+    """The layout of one record."""
+    return np.dtype(
+        [
+            ("check_head", "<u4"),
+            ("operation", "<u4"),
+            ("row", "<i8"),
+            ("killed", "<i8"),
+            ("check_body", "<u4"),
+            ("version", "<u4"),
+            ("digest", "<u8"),
+            ("vector", "<f4", (dimensions,)),
+        ]
+    )
+
+
+def digest_number(digest: bytes) -> int:
+    """The 8 bytes of a digest as they stand in a record."""
+    return int.from_bytes(digest, "little")
+
+
+def build_records(changes: Sequence[VectorChange], killed: Sequence[int], dimensions: int) -> bytes:
+    """The records of `changes`, each in place of the record at its `killed` offset."""
+    records = np.zeros(len(changes), dtype=record_type(dimensions))
+    records["operation"] = [DELETE if change.vector is None else PUT for change in changes]
+    records["row"] = [change.row for change in changes]
+    records["killed"] = killed
+    for record, change in zip(records, changes, strict=True):
+        if change.vector is not None:
+            record["version"] = change.version
+            record["digest"] = digest_number(change.digest)
+            record["vector"] = change.vector
+    for checked, check in (("check_head", check_head), ("check_body", check_body)):
+        raw = split_records(records.tobytes(), dimensions)
+        records[checked] = [check(record) for record in raw]
+    return records.tobytes()
+
+
+def split_records(data: bytes, dimensions: int) -> list[memoryview]:
+    """The bytes of each record."""
+    size = record_type(dimensions).itemsize
+    view = memoryview(data)
+    return [view[start : start + size] for start in range(0, len(data), size)]
+
+
+def check_head(record: memoryview) -> int:
+    """The checksum of a record's head."""
+    return zlib.crc32(record[_CHECK_BYTES:_HEAD_BYTES])
+
+
+def check_body(record: memoryview) -> int:
+    """The checksum of a record's body under its head."""
+    return zlib.crc32(record[_HEAD_BYTES + _CHECK_BYTES :], zlib.crc32(record[:_HEAD_BYTES]))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A manifest as it is on disk; empty where there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+
+
+def parse_manifest(path: Path, raw: bytes) -> Manifest:
+    """The manifest in `raw`.
+
+    Raises:
+        IndexDamaged: it is not one, or of another format.
+    """
+    try:
+        values: dict[str, Any] = json.loads(raw)
+        check = values.pop("check")
+        kind = values.pop("format")
+        manifest = Manifest(**values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged(path, "not a manifest") from error
+    if kind != FORMAT:
+        raise damaged(path, f"format {kind}, this version reads {FORMAT}")
+    if check != _check_manifest(manifest):
+        raise damaged(path, "its bytes changed")
+    return manifest
+
+
+def named_by(path: Path) -> Manifest | None:
+    """The manifest at `path`, whatever it was built with; None where there is none that can be read."""
+    try:
+        return parse_manifest(path, read_bytes(path))
+    except IndexDamaged:
+        return None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Swap the manifest, durably."""
+    values = {"format": FORMAT, **asdict(manifest), "check": _check_manifest(manifest)}
+    beside = path.with_suffix(".tmp")
+    with beside.open("wb") as file:
+        file.write(json.dumps(values, indent=1).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def append(path: Path, committed: int, records: bytes) -> None:
+    """Write records behind the committed bytes, in place of what an interrupted write left there, durably."""
+    with path.open("r+b" if committed else "wb") as file:
+        file.truncate(committed)
+        file.seek(committed)
+        file.write(records)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def erase_bodies(path: Path, offsets: Iterable[int], record_bytes: int) -> None:
+    """Overwrite the bodies of dead records with zeros, those that are not yet, durably."""
+    zeros = bytes(record_bytes - _HEAD_BYTES)
+    erased = False
+    with path.open("r+b", buffering=0) as file:
+        for offset in offsets:
+            body = os.pread(file.fileno(), len(zeros), offset + _HEAD_BYTES)
+            if body != zeros:
+                os.pwrite(file.fileno(), zeros, offset + _HEAD_BYTES)
+                erased = True
+        if erased:
+            os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_manifest(manifest: Manifest) -> int:
+    return zlib.crc32(json.dumps(asdict(manifest), sort_keys=True).encode())

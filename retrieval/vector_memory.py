@@ -1,0 +1,81 @@
+"""Vectors in a dict: the `VectorIndex` that the others are compared with by value. Also the checks of what comes in."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from recalld.core.errors import InvalidInput
+from retrieval.ports import Floats, IndexStatistics, Rows, RowState, VectorChange
+from retrieval.ranking import best
+
+DIGEST_BYTES = 8
+_VERSION_MAX = 2**32 - 1
+_ROW_MAX = 2**63 - 1
+
+
+def check_changes(changes: Sequence[VectorChange], dimensions: int) -> None:
+    """Refuse, before anything is written, what no index can hold.
+
+    Raises:
+        InvalidInput: a vector has another dimension or type, or holds NaN or infinity; a number is out of range.
+    """
+    for number, change in enumerate(changes):
+        if change.vector is not None:
+            check_vector(f"changes.{number}.vector", change.vector, dimensions)
+        if len(change.digest) != DIGEST_BYTES:
+            raise InvalidInput.of(f"changes.{number}.digest", f"must have {DIGEST_BYTES} bytes", DIGEST_BYTES)
+        if not 0 <= change.row <= _ROW_MAX:
+            raise InvalidInput.of(f"changes.{number}.row", f"must be between 0 and {_ROW_MAX}", _ROW_MAX)
+        if not 0 <= change.version <= _VERSION_MAX:
+            raise InvalidInput.of(f"changes.{number}.version", f"must be between 0 and {_VERSION_MAX}", _VERSION_MAX)
+
+
+def check_vector(field: str, vector: Floats, dimensions: int) -> None:
+    """Refuse a vector that is not `[dimensions]` finite float32.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if vector.shape != (dimensions,) or vector.dtype != np.float32:
+        raise InvalidInput.of(field, f"must have {dimensions} float32 numbers", dimensions)
+    if not np.isfinite(vector).all():
+        raise InvalidInput.of(field, "must not hold NaN or infinity")
+
+
+class InMemoryVectorIndex:
+    """The reference of `VectorIndex`: every search compares everything, in float64."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._dimensions = dimensions
+        self._kept: dict[str, dict[int, tuple[RowState, Floats]]] = {}
+        self._generations: dict[str, int] = {}
+
+    def apply(self, namespace: str, changes: Sequence[VectorChange]) -> None:
+        check_changes(changes, self._dimensions)
+        kept = self._kept.setdefault(namespace, {})
+        self._generations[namespace] = self._generations.get(namespace, 0) + 1
+        for change in changes:
+            if change.vector is None:
+                kept.pop(change.row, None)
+            else:
+                kept[change.row] = RowState(change.version, change.digest), change.vector.copy()
+
+    def search(self, namespace: str, query: Floats, limit: int, allowed: Rows | None = None) -> tuple[Rows, Floats]:
+        check_vector("query", query, self._dimensions)
+        wanted = np.array(list(self._kept.get(namespace, {})), dtype=np.int64) if allowed is None else allowed
+        rows, vectors = self.vectors(namespace, wanted)
+        scores = (vectors.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+        return best(rows, scores, limit)
+
+    def vectors(self, namespace: str, rows: Rows) -> tuple[Rows, Floats]:
+        kept = self._kept.get(namespace, {})
+        found = [row for row in sorted(rows.tolist()) if row in kept]
+        vectors = np.array([kept[row][1] for row in found], dtype=np.float32)
+        return np.array(found, dtype=np.int64), vectors.reshape(len(found), self._dimensions)
+
+    def states(self, namespace: str) -> Mapping[int, RowState]:
+        return {row: state for row, (state, _) in self._kept.get(namespace, {}).items()}
+
+    def statistics(self, namespace: str) -> IndexStatistics:
+        rows = len(self._kept.get(namespace, {}))
+        return IndexStatistics(rows, 0, rows * self._dimensions * 4, self._generations.get(namespace, 0))
