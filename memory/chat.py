@@ -26,13 +26,15 @@ RECALLED_MAX = 30
 
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
-    """One request to chat, as far as memory is concerned."""
+    """One request to chat, as far as memory is concerned: `token_budget` is the most that memories may take of the prompt,
+    `reply_tokens` what has to stay free for the reply."""
 
     messages: tuple[ChatMessage, ...]
     scope: Scope
     recall: bool
     remember: bool
     token_budget: int
+    reply_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ def prepare(store: Store, recaller: Recaller, who: Principal, turn: ChatTurn, mo
     question = Question(asked[:QUERY_CHARS_MAX], turn.scope, limit=RECALLED_MAX)
     recall = recaller.recall(store, who, question)
     counter = TokenCounter(model.tokenizer_name, model.count_tokens)
-    context = pack([hit.memory for hit in recall.results], turn.token_budget, counter)
+    taken = model.count_prompt_tokens((ChatMessage("system", f"{PROMPT}\n\n"), *turn.messages))
+    room = model.context_tokens_max - taken - turn.reply_tokens
+    context = pack([hit.memory for hit in recall.results], min(turn.token_budget, max(0, room)), counter)
     if not context.blocks:
         return Prepared(turn.messages, recall, context)
     told = ChatMessage("system", f"{PROMPT}\n\n{context.text}")

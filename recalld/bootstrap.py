@@ -77,6 +77,7 @@ class Service:
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
         self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep)
         self._llm = parts.llm
+        self._counter: TokenCounter | None = None
         self._llm_lock = threading.Lock()
         self._ensure_default_namespace()
 
@@ -117,12 +118,13 @@ class Service:
         return self.settings.llm
 
     def token_counter(self) -> TokenCounter:
-        """Counts by the language model's tokenizer where there is one, else by the encoder's."""
-        try:
-            model = self.llm()
-        except (FeatureNotInstalled, ModelMissing):
-            return TokenCounter(self.encoder.name, self.encoder.count_tokens)
-        return TokenCounter(model.tokenizer_name, model.count_tokens)
+        """Counts by the language model's tokenizer where there is one, else by the encoder's. Loads no weights."""
+        with self._llm_lock:
+            if self._llm is not None:
+                return TokenCounter(self._llm.tokenizer_name, self._llm.count_tokens)
+            if self._counter is None:
+                self._counter = make_token_counter(self.settings, self.encoder)
+            return self._counter
 
     def upkeep(self) -> None:
         """What the worker does once a minute: drop idempotency keys whose time has run out."""
@@ -191,13 +193,26 @@ def make_llm(settings: Settings, encoder: Encoder) -> LanguageModel:
     from recalld.llm.engine import EngineSettings, LocalModel
 
     engine = EngineSettings(threads=settings.llm_threads, context_tokens_max=settings.llm_context_tokens)
-    return LocalModel.load(path, engine)
+    return LocalModel.load(path, engine, settings.llm)
+
+
+def make_token_counter(settings: Settings, encoder: Encoder) -> TokenCounter:
+    """How tokens are counted while the language model is not loaded: by its tokenizer alone, or by the encoder's."""
+    try:
+        path = local_weights(settings)
+    except (FeatureNotInstalled, ModelMissing):
+        return TokenCounter(encoder.name, encoder.count_tokens)
+    from recalld.llm.gguf_file import GGUFFile
+    from recalld.llm.tokenizer import ChatTokenizer
+
+    tokenizer = ChatTokenizer(GGUFFile.open(path))
+    return TokenCounter(tokenizer.name, lambda text: len(tokenizer.encode(text)))
 
 
 def local_weights(settings: Settings) -> Path:
     """Where the weights of the local model are, if it can be loaded; see `Service.llm` for the errors."""
-    if settings.llm == "none":
-        raise FeatureNotInstalled("chat is switched off: RECALLD_LLM is `none`")
+    if settings.llm in ("none", "openai"):
+        raise FeatureNotInstalled(f"there is no local model: RECALLD_LLM is `{settings.llm}`")
     if any(find_spec(package) is None for package in ("torch", "gguf", "jinja2")):
         raise FeatureNotInstalled(
             "the local model needs torch: pip install 'recalld[llm]' (on Linux without a GPU, take PyTorch's CPU wheels:"

@@ -1,16 +1,14 @@
-"""Rules that build on a date found before: "the Friday before 15 July", "early August", "from May to July", "the week of A".
+"""Rules that build on dates: "the Friday before 15 July", "early August", "from May to July", "the week of 9 June".
 
-The dates of a reading are its tokens `A` (see `retrieval.time_rules`, which also applies these rows, twice: "from the end of
-A to A" needs the first pass for "the end of A"). A date that took its year from the anchor ("11 August") takes it from the
-date beside it where that one has its own ("between 11 August and 15 August 2023").
+The dates found before are the tokens `A` of the reading (see `retrieval.time_match`). The rules are meant to run twice:
+"from the end of A to A" needs a pass for "the end of A". A date that took its year from the anchor ("11 August") takes it
+from the date beside it where that one has its own ("between 11 August and 15 August 2023").
 """
 
-from dataclasses import replace
 from typing import Final
 
-from retrieval.time_rules import Found, rules
+from retrieval.time_match import COUNTS, Found, rules
 from retrieval.time_spans import (
-    DAY,
     Span,
     calendar_unit,
     nth_weekday,
@@ -20,7 +18,7 @@ from retrieval.time_spans import (
     unit_of,
     weekday_from,
     whole,
-    year_of,
+    year_number,
 )
 
 _PARTS_OF: Final = frozenset({"week", "month", "season", "year", "decade"})
@@ -49,7 +47,7 @@ def _beside(found: Found) -> Span | None:
     if found.has("Ww"):
         day = weekday_from(high - 1 if after else low, found.get("Ww"), after)
         return calendar_unit(day, "day", date.anchored)
-    if found.has("DYNnaf"):
+    if found.has(COUNTS):
         least, most = found.count
         sign = 1 if after else -1
         return offset(high - 1 if after else low, sign * least, sign * most, found.unit, date.anchored)
@@ -78,9 +76,10 @@ def _nth(found: Found) -> Span | None:
         return None
     low, high = date.days
     nth = -1 if found.has("l") else found.get("TO")
-    if found.has("WK"):
-        day = nth_weekday((low, high), found.get("W") if found.has("W") else 5, nth)
-        return whole((day, day + (1 if found.has("W") else 2)), "day" if found.has("W") else "weekend", date.anchored) if day else None
+    if found.has("W"):
+        return calendar_unit(nth_weekday((low, high), found.get("W"), nth), "day", date.anchored)
+    if found.unit == "weekend":
+        return calendar_unit(nth_weekday((low, high), 5, nth), "weekend", date.anchored)
     edge = shift(high if nth < 0 else low, -1 if nth < 0 else nth - 1, found.unit)
     end = shift(edge, 1, found.unit) if edge else None
     if not edge or not end or end > high or edge < low:
@@ -95,12 +94,46 @@ def _part(found: Found) -> Span | None:
     return third(date.days, found.get("bE"), date.anchored) if date.precision in _PARTS_OF else None
 
 
-def _moved(date: Span, year: int) -> Span | None:
-    """The same days of another year."""
+def _moved(date: Span, beside: Span, years: int = 0) -> Span | None:
+    """A date that has no year of its own, in the year that the one beside it begins in, or `years` later."""
     low, high = date.days
-    old = calendar_unit(low, "year")
-    if old is None:
+    years += year_number(beside.days[0]) - year_number(low)
+    first, end = shift(low, years, "year"), shift(high, years, "year")
+    return whole((first, end), date.precision, beside.anchored) if first and end else None
+
+
+def _with_year(found: Found) -> Span | None:
+    """May of last year, last year at Christmas."""
+    first, last = found.all("A")
+    for date, year in ((first, last), (last, first)):
+        if date.yearless and year.precision == "year":
+            return _moved(date, year)
+    return None
+
+
+def _from_to(found: Found) -> Span | None:
+    """Between A and A, from A to A; over the turn of a year too."""
+    first, last = found.all("A")
+    if first.yearless and not last.yearless:
+        first = _moved(first, last) or first
+    elif last.yearless and not first.yearless:
+        last = _moved(last, first) or last
+    if last.yearless and last.low < first.low:
+        last = _moved(last, first, 1) or last
+    if first.low >= last.high:
         return None
-    count = year - old_year(date)
-    first, last = shift(low, count, "year"), shift(high - 1, count, "year")
-    return whole((first, last + 1), date.precision, date.anchored) if first and last else None
+    return Span(first.low, last.high, "range", first.anchored or last.anchored)
+
+
+AROUND: Final = rules(
+    (
+        (r"[Ww]c?t?A", _same_day),
+        (r"WP?o?A|A[p+]?W", _weekday_of),
+        (r"l?[WwUKP][BF]t?A|#[UKP][BF]t?A", _beside),
+        (r"[UKP]oA", _unit_with),
+        (r"[TOl][UKW][oi]t?A", _nth),
+        (r"b~?i?t?A|Eot?A", _part),
+        (r"A[oip]?A", _with_year),
+        (r"jA&A|rA[kL~]A|A[kL~]A", _from_to),
+    )
+)

@@ -1,29 +1,30 @@
 """Rules that turn coded words into dates: "last Friday", "8 May 2023", "two weeks ago".
 
-Each rule is one row of `DATES`: a pattern over the codes of `retrieval.time_words` and a pure builder, which may say no.
-`applied` puts one token `A` where a rule matched, so that the rules of `retrieval.time_relations` can build on it. The longest
-match wins, then the leftmost, then the earlier rule. Patterns are bounded, so it is linear in the number of tokens.
-
-Readings that English leaves open, decided here: weeks begin on Monday; "last week" is the calendar week before this one,
-"the last week" the seven days up to now; "last Friday" is the latest Friday before today, "next Friday" the first after it;
-"last summer" is the latest that is over; 05/08/2023 is 8 May unless only the other order is a date, 05.08.2023 is 5 August;
-a date without its year (or a weekday without its week) is past after a past verb in its sentence, future after "will" or the
-like, else the nearest (the weekday: the next). Seasons are the northern, meteorological ones; winter 2022 ends in 2023.
+Each rule is one row of `DATES`, as `retrieval.time_match` runs them: the words become codes first. Readings that English
+leaves open are decided here:
+- weeks begin on Monday; "last week" is the calendar week before this one, "the last week" the seven days up to now;
+- "last Friday" is the latest Friday before today, "next Friday" the first after it, "this Friday" this week's;
+- "last summer" is the latest that is over; seasons are the northern, meteorological ones; winter 2022 ends in 2023;
+- 05/08/2023 is 8 May unless only the other order is a date, 05.08.2023 is 5 August;
+- "two weeks ago" is the week around that day, "two months ago" and "two years ago" a calendar month and year;
+- a date without its year is the nearest, leaning to the tense of its sentence; a bare weekday or "the 20th" follows the tense
+  (without one: the next weekday, the nearest 20th).
+"may" and "march" in lower case are verbs unless a preposition, a year or "8th" says otherwise; a month that is also a name
+("April said") needs a preposition; a year too, and no quantity after it.
 
 Source: the types of time expressions follow TIMEX3 (ISO 24617-1).
 """
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from retrieval.time_match import COUNTS, Found, rules
 from retrieval.time_spans import (
     DAY,
     Bounds,
     Mode,
-    Now,
     Precision,
     Span,
     calendar_unit,
@@ -41,74 +42,9 @@ from retrieval.time_spans import (
     whole,
     year_of,
 )
-from retrieval.time_words import Reading
 
-_CLAUSE_TOKENS_MAX: Final = 30
 _RECENT_DAYS: Final = 30
-_MODES: Final[dict[str, Mode]] = {"l": "last", "s": "last", "x": "next", "h": "this"}
 _WINTER_FIRST: Final = 2  # months from January to the first month of season 0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One match of a rule: tokens `[first, last)` of a reading."""
-
-    reading: Reading
-    first: int
-    last: int
-    now: Now
-
-    def all(self, codes: str) -> list[Any]:
-        """Values of the matched tokens that have one of these codes, in order."""
-        here = self.reading.codes
-        return [self.reading.values[i] for i in range(self.first, self.last) if here[i] in codes]
-
-    def get(self, codes: str) -> Any:
-        """The first of them, or None."""
-        return next(iter(self.all(codes)), None)
-
-    def has(self, codes: str) -> bool:
-        """Whether a matched token has one of these codes."""
-        return any(code in codes for code in self.reading.codes[self.first : self.last])
-
-    @property
-    def before(self) -> str:
-        """The code of the token before the match."""
-        return self.reading.codes[self.first - 1] if self.first else "/"
-
-    @property
-    def unit(self) -> str:
-        """The unit or weekend of the match; a part of a day counts as its day."""
-        return self.get("UK") or "day"
-
-    @property
-    def count(self) -> tuple[int, int]:
-        """How many, least and most: "two" is (2, 2), "a" (1, 1)."""
-        count = self.get("f") or self.get("DYNn") or 1
-        return count if isinstance(count, tuple) else (count, count)
-
-    @property
-    def tense(self) -> Mode | None:
-        """Past or future by the sentence's nearest verb that tells, before the match or else after it."""
-        codes = self.reading.codes
-        for side in (
-            range(self.first - 1, max(-1, self.first - _CLAUSE_TOKENS_MAX), -1),
-            range(self.last, min(len(codes), self.last + _CLAUSE_TOKENS_MAX)),
-        ):
-            for i in side:
-                if codes[i] in "/d":
-                    break
-                if codes[i] in "<>":
-                    return "past" if codes[i] == "<" else "future"
-        return None
-
-    @property
-    def said(self) -> Mode | None:
-        """What the words of the match say themselves: last, next or this."""
-        return next((mode for code, mode in _MODES.items() if self.has(code)), None)
-
-
-Builder = Callable[[Found], Span | None]
 
 
 def _yearly(found: Found, bounds: Callable[[int], Bounds | None], precision: Precision, reach: int = 1) -> Span | None:
@@ -153,7 +89,14 @@ def _season(found: Found) -> Span | None:
 
 
 def _year(found: Found) -> Span | None:
+    if found.get("U") not in (None, "year"):
+        return None
     return whole(year_of(found.get("Y")), "year", anchored=False)
+
+
+def _year_of_thing(found: Found) -> Span | None:
+    """Her 2022 interview; a round number is more likely a quantity."""
+    return _year(found) if found.get("Y") % 100 else None
 
 
 def _years(found: Found) -> Span | None:
@@ -226,7 +169,8 @@ def _numeric(found: Found) -> Span | None:
 def _day_of_month(found: Found) -> Span | None:
     number, now = found.get("O"), found.now
     days = (one_day(month // 12, month % 12 + 1, number) for month in range(now.month - 2, now.month + 3))
-    return whole(choose(days, now.day, found.tense or "near"), "day")
+    mode: Mode = "near" if found.tense is None else "next" if found.tense == "will" else "since"
+    return whole(choose(days, now.day, mode), "day")
 
 
 def _near_day(found: Found) -> Span | None:
@@ -239,9 +183,9 @@ def _weekday(found: Found) -> Span | None:
     weekday, today, tense = found.get("Ww"), found.now.day, found.tense
     if found.said == "this":
         day = week_start(today) + weekday
-        day += 7 if tense == "future" and day < today else -7 if tense == "past" and day > today else 0
+        day += 7 if tense == "will" and day < today else -7 if tense == "was" and day > today else 0
     else:
-        day = weekday_from(today, weekday, (found.said or tense) not in ("last", "past"))
+        day = weekday_from(today, weekday, (found.said or tense) not in ("last", "was", "since"))
     return calendar_unit(day, "day")
 
 
@@ -251,9 +195,9 @@ def _cued_weekday(found: Found) -> Span | None:
 
 def _weekend(found: Found) -> Span | None:
     """Last and next are those of the calendar weeks beside this one; without a word, the latest that has begun."""
-    said, today = found.said, found.now.day
-    if found.has("s") or (said is None and found.tense != "future"):
-        weeks = 0 if (today - 1) % 7 >= 5 else -1
+    said, today, tense = found.said, found.now.day, found.tense
+    if found.has("s") or (said is None and tense != "will") or (said == "this" and tense == "was"):
+        weeks = -1 if (today - 1) % 7 < 5 else 0
     else:
         weeks = -1 if said == "last" else 1 if found.get("x") == "next" else 0
     return calendar_unit(today + 7 * weeks, "weekend")
@@ -262,6 +206,8 @@ def _weekend(found: Found) -> Span | None:
 def _rolling(found: Found) -> Span | None:
     """The last two weeks, the past month, the next few days: up to now, or from now on."""
     (_, most), today, unit = found.count, found.now.day, found.get("UH")
+    if unit == "day" and not found.has(COUNTS):
+        return None  # "the next day" is another day's
     if isinstance(unit, int):
         return _hours(found, 0, most * unit) if found.said == "last" else _hours(found, -most * unit, 0)
     end = shift(today, most if found.said == "next" else -most, unit)
@@ -295,7 +241,7 @@ def _ago(found: Found) -> Span | None:
 def _ahead(found: Found) -> Span | None:
     """In two weeks: only where the sentence speaks of the future, as it is a duration elsewhere."""
     least, most = found.count
-    sure = found.has("rC") or found.tense == "future"
+    sure = found.has("rC") or found.tense == "will"
     return offset(found.now.day, least, most, found.get("U")) if sure else None
 
 
@@ -307,14 +253,14 @@ def _since(found: Found) -> Span | None:
 
 def _before_last(found: Found) -> Span | None:
     """The week before last, the weekend after next."""
-    return calendar_unit(shift(found.now.day, 2 if found.has("F") else -2, unit := found.unit), unit)
+    return calendar_unit(shift(found.now.day, 2 if found.has("F") else -2, found.unit), found.unit)
 
 
 def _so_far(found: Found) -> Span | None:
     """Earlier this week, later today: the calendar unit up to today, or from today on."""
     days = unit_of(found.now.day, found.unit)
-    if days is None:
-        return None
+    if days is None or (found.has("i") and found.unit == "day"):
+        return None  # "later in the day" is of any day
     return whole((found.now.day, days[1]) if found.get("e") else (days[0], found.now.day + 1), "range")
 
 
@@ -334,35 +280,29 @@ def _part_of_unit(found: Found) -> Span | None:
     return third(days, found.get("E"), anchored=True) if days and found.unit != "day" else None
 
 
-Rule = tuple[re.Pattern[str], Builder]
-
-
-def rules(table: Sequence[tuple[str, Builder]]) -> tuple[Rule, ...]:
-    """The rows of a table, with `#` for a count ("two", "a few", "a couple of") and their patterns compiled."""
-    return tuple((re.compile(pattern.replace("#", COUNT)), builder) for pattern, builder in table)
-
-
-COUNT: Final = "(?:[DYNn]|af?|f)o?"
 DATES: Final = rules(
     (
-        # 8 May 2023, the 8th of May, May 8th, 2023; a bare "may" or "march" in lower case is a verb unless a year or 8th follows
-        (r"[DOT]o?[Mmv]c?[YN]|[Mmv]t?[DO]c?[YN]", _day),
+        (r"(?:[DO]o?|To)[Mmv]c?[YN]|[Mmv]t?[DO]c?[YN]|Yc[Mm][DO]", _day),
         (r"(?:Oo?|To)[Mmv]|Do?[Mm]|[Mmv]t?O|[Mm]D(?![$UHKMm])|(?<=[ip+BFLrk])vD(?![$UHKMm])", _day),
         (r"[Mmv](?:J|[DO][~k&][DO])(?:c?Y)?|(?:J|[DO][~k&]t?[DO])o?[Mmv](?:c?Y)?", _days),
         (r"[Mmv][co]?Y", _month),
-        (r"M|(?<=[i+BFLub])[mv]|(?<=b~)m|(?<=[EUTKlW]o)m|(?<=r)m(?=[kL~])|[lxhs]{1,2}[Mm]|lv", _month),
+        (r"M|(?<=[i+BFLub])[mv]|(?<=b~)m|(?<=[EUTKlW]o)m|(?<=r)m(?=[kL~])|[mv](?=o[lxh]U)", _month),
+        (r"[lxhs]{1,2}[Mm]|lv", _month),
         (r"[Mmv][&k~L][Mmv][co]?Y|(?<=[i+rj])[Mm][&k~L][Mm]", _months),
-        (r"(?<=[i+])Y(?![$UH_]?[$])(?![UH])|(?<=[BFLrk&u])Y(?![_$UH])|(?<=\()Y(?=\))|(?<=[EUTKlb]o)Y|(?<=b~)Y|(?<=b)Y", _year),
+        (r"(?<=[i+])Y(?![$UH]|_\$)|(?<=[BFLru])Y(?![_$UH])|(?<=[EUTKlb]o)Y|(?<=b~)Y|(?<=b)Y", _year),
+        (r"UY", _year),
+        (r"(?<=[ta\"])Y(?=_(?!\$))", _year_of_thing),
         (r"(?<=[i+rj])Y[kL~&]Y", _years),
-        (r"So?Y|[lxhs]{1,2}S|(?<=[ip+BFL]t)S(?!_)|(?<=b)S", _season),
+        (r"So?Y|YS|[lxhs]{1,2}S|(?<=[ip+BFL]t)S(?!_)|(?<=b)S", _season),
         (r"(?<=[tb])Q", _decade),
         (r"I", _numeric),
         (r"(?<=[p+BFLoW]t)O(?![_UKMmvHSPW$])", _day_of_month),
         (r"XV?U?W?c?[io]?Y|X[VU]|[lxhs]{1,2}XV?U?|(?<=[pi+BFLru])X(?!_)|GUY?", _holiday),
         (r"z[yU][VU]c?Y?|(?<=[pi+BFLr])zyY?(?!_)", _holiday),
         (r"RP?|[lh]P", _near_day),
-        (r"[lxhs]{1,2}[Ww]P?(?!o)|(?<=[p+BFL])WP?(?![BFow~k]|c?t?[DOMmI]|[~k&]W)|(?<=p)w(?!_)", _weekday),
-        (r"WP?(?![BFow~k_]|c?t?[DOMmI]|[~k&]W)", _cued_weekday),
+        (r"[lxhs]{1,2}[Ww]P?(?!o)|(?<=p)w(?!_)", _weekday),
+        (r"(?<=[p+BFL])(?<![lxh]Up)WP?(?![BFow~k]|c?t?[DOMmI]|[~k&]W)", _weekday),
+        (r"(?<![a%\"c&~])WP?(?![BFow~k_]|c?t?[DOMmI]|[~k&]W)", _cued_weekday),
         (r"[lxhs]{1,2}K(?!o)|(?<=[p+i]t)s?K(?![BFo_])", _weekend),
         (r"[lxhs]{1,2}U(?!o)", _relative_unit),
         (r"h?[lxs]#[UH](?!o)|[sx][UH](?!o)", _rolling),
@@ -370,46 +310,9 @@ DATES: Final = rules(
         (r"(?<=i)#U(?!o)|#Ur[CR]", _ahead),
         (r"#UC", _since),
         (r"[UKP](?:Bl|Fx)", _before_last),
-        (r"e(?:h|it)[UP]|eR", _so_far),
+        (r"eh[UP]|eitU|eR", _so_far),
         (r"(?<=t)Z[UPK]", _other_day),
-        (r"Eo[th][U]", _part_of_unit),
-        (r"@", _recently),
+        (r"Eo[th]U", _part_of_unit),
+        (r"(?<!%)@", _recently),
     )
 )
-
-
-def _matches(reading: Reading, rows: Sequence[Rule], now: Now) -> list[tuple[int, int, Span]]:
-    """Non-overlapping matches in order: the longest first, then the leftmost, then the earlier rule."""
-    found: list[tuple[int, int, int, Span]] = []
-    for rank, (pattern, builder) in enumerate(rows):
-        for match in pattern.finditer(reading.codes):
-            first, last = match.span()
-            if span := builder(Found(reading, first, last, now)):
-                found.append((first - last, first, rank, span))
-    found.sort(key=lambda each: each[:3])
-    taken = bytearray(len(reading.codes))
-    chosen = []
-    for length, first, _, span in found:
-        if not any(taken[first : first - length]):
-            taken[first : first - length] = b"\1" * -length
-            chosen.append((first, first - length, span))
-    return sorted(chosen, key=lambda each: each[0])
-
-
-def applied(reading: Reading, rows: Sequence[Rule], now: Now) -> Reading:
-    """The reading with one token `A`, whose value is its span, in place of each match."""
-    codes: list[str] = []
-    values: list[Any] = []
-    spans: list[tuple[int, int]] = []
-    done = 0
-    end = len(reading.codes)
-    for first, last, span in [*_matches(reading, rows, now), (end, end, None)]:
-        codes.append(reading.codes[done:first])
-        values += reading.values[done:first]
-        spans += reading.spans[done:first]
-        if span is not None:
-            codes.append("A")
-            values.append(span)
-            spans.append((reading.spans[first][0], reading.spans[last - 1][1]))
-        done = last
-    return Reading("".join(codes), values, spans)

@@ -1,8 +1,8 @@
-"""The calendar under the time rules: intervals in whole days and seconds that cannot run off either end of the calendar.
+"""The calendar under the time rules: intervals in whole days and seconds that cannot run off either end of it.
 
 Days are ordinals (1 is the first day of year 1, a Monday); seconds count from its midnight, in the zone of the anchor.
-Python's integers do the arithmetic and `datetime` is used only inside years 1 to 9999, so nothing here raises; what lies
-outside is None. Bounds are half-open: `(low, high)`.
+Python's integers do the arithmetic and `datetime` is used only inside years 1 to 9999, so nothing here raises; what
+lies outside is None. Bounds are half-open: `(low, high)`.
 """
 
 import calendar
@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 Precision = Literal["instant", "day", "weekend", "week", "month", "season", "year", "decade", "range"]
 Role = Literal["at", "since", "until"]
-Mode = Literal["past", "future", "near", "last", "next", "this"]
+Mode = Literal["since", "was", "will", "near", "last", "next", "this"]
 Bounds = tuple[int, int]
 
 DAY: Final = 86_400
@@ -65,7 +65,7 @@ class Now:
     @property
     def year(self) -> int:
         """The calendar year."""
-        return date.fromordinal(self.day).year
+        return year_number(self.day)
 
     @property
     def month(self) -> int:
@@ -116,6 +116,11 @@ def shift(day: int, count: int, unit: str) -> int | None:
     here = date.fromordinal(day)
     month = months(12 * here.year + here.month - 1 + count * _MONTHS_IN[unit])
     return min(month[0] + here.day, month[1]) - 1 if month else None
+
+
+def year_number(day: int) -> int:
+    """The calendar year of a day inside the calendar."""
+    return date.fromordinal(day).year
 
 
 def week_start(day: int) -> int:
@@ -189,12 +194,20 @@ def easter(year: int) -> Bounds | None:
 def choose(candidates: Iterable[Bounds | None], today: int, mode: Mode) -> Bounds | None:
     """One of the recurring intervals, given in order.
 
-    past: the latest that has begun; future: the first that is not over; last: the latest that is over; next: the first that
-    has not begun; near and this: the one that holds today, else the nearest, the earlier of two.
+    since: the latest that has begun; last: the latest that is over; next: the first that has not begun; near and this:
+    the nearest to today, the earlier of two; was and will: the nearest too, but what contradicts the tense counts as
+    twice as far: a verb of the sentence is a weak sign of the date's own time ("I was told that it is due on 5 May").
     """
     bounds = [each for each in candidates if each]
-    if mode in ("past", "last"):
-        return max((each for each in bounds if (each[0] <= today if mode == "past" else each[1] <= today)), default=None)
-    if mode in ("future", "next"):
-        return min((each for each in bounds if (each[1] > today if mode == "future" else each[0] > today)), default=None)
-    return min(bounds, key=lambda each: max(each[0] - today, today - each[1] + 1, 0), default=None)
+    if mode == "since":
+        return max((each for each in bounds if each[0] <= today), default=None)
+    if mode == "last":
+        return max((each for each in bounds if each[1] <= today), default=None)
+    if mode == "next":
+        return min((each for each in bounds if each[0] > today), default=None)
+
+    def distance(each: Bounds) -> int:
+        ahead, behind = each[0] - today, today - each[1] + 1
+        return max(ahead * 2 if mode == "was" else ahead, behind * 2 if mode == "will" else behind, 0)
+
+    return min(bounds, key=distance, default=None)

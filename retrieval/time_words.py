@@ -12,9 +12,9 @@ Codes, with the values that their tokens carry:
     D 1-31   Y 1900-2099   N other number   n number word   O 5th   T fifth   J 5-8 (both)   I numeric date (its parts)
     Q 90s (year)   l last   x next   h this   s past   g ago   e earlier, later (0, 1)   a a   f few (least, most)   t the
     b early, mid, late; E beginning, middle, end (0, 1, 2)   Z other   C now   z new   y year's   V eve
-    i in   + since, by, during   p on, at, for   B before   F after   r from   k to   L until   j between   o of   u about
+    i in   + by, during, starting   ^ since   p on, at, for   B before   F after   r from   k to   L until   j between   o of   u about
     & and, or   c comma   d full stop   ~ dash   ( )   / any other break   < past verb   > word of the future
-    q function word, clock time   _ any other word or number
+    " possessive   % every, least   q function word, clock time   _ any other word or number
 The value of a preposition is the role that it gives to the date after it: "at", "since" or "until".
 
 Source: the types of time expressions follow TIMEX3 (ISO 24617-1), the words were read off English chats.
@@ -26,16 +26,23 @@ from typing import Any, Final
 
 Token = tuple[str, Any]  # code, value
 
-_MONTHS = "january february march april may june july august september october november december".split()
-_WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-_NUMBERS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen twenty"
-).split()
-_ORDINALS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
-    "sixteenth seventeenth eighteenth nineteenth twentieth"
-).split()
+_COUNTED: Final = {  # code: words whose value is their place, from 1
+    "M": "january february march april may june july august september october november december",
+    "n": (
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen twenty"
+    ),
+    "T": (
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
+        "sixteenth seventeenth eighteenth nineteenth twentieth"
+    ),
+}
+_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_NAMES: Final = ("march", "april", "may", "june", "august")  # months that are also verbs or names of people
+_SHORT_MONTHS: Final = {month[:3]: month for month in _COUNTED["M"].split() if month != "may"} | {"sept": "september"}
+_SHORT_DAYS: Final = {day[:n]: day for day in _WEEKDAYS for n in (3, 4, 5) if n < len(day) - 2}
+_ABBREVIATED: Final = frozenset({*_SHORT_MONTHS, *_SHORT_DAYS})
+_TITLE_ONLY: Final = ("sun", "sat", "wed", "mon")
 
 _PLAIN: Final = {  # code: words that are their own value
     "P": "morning afternoon evening night nights noon midnight",
@@ -68,15 +75,18 @@ _PLAIN: Final = {  # code: words that are their own value
         "will shall gonna going plan plans planning soon hope hoping hopefully want wants let's should would can could expect "
         "expecting scheduled can't leaving starting looking"
     ),
+    "%": "every each any most least",
+    '"': "my your his her its our their",
     "q": (
-        "i you he she it we they me him us them my your his its our their who which that what where when why how but so "
+        "i you he she it we they me him us them who which that what where when why how but so "
         "because if then than as while though although is are am be been being has have do does with without not no yes too "
         "also only even still already both all some any there here yet instead again together pm"
     ),
 }
 _ROLES: Final = {  # code: {role: prepositions}
     "i": {"at": "in"},
-    "+": {"at": "during throughout", "since": "since starting beginning effective", "until": "by due"},
+    "+": {"at": "during throughout", "since": "starting beginning effective", "until": "by due"},
+    "^": {"since": "since"},
     "p": {"at": "on over at for within towards toward"},
     "r": {"at": "from"},
     "k": {"at": "to through thru"},
@@ -86,7 +96,13 @@ _ROLES: Final = {  # code: {role: prepositions}
     "F": {"since": "after"},
 }
 _VALUES: Final[dict[str, dict[Any, str]]] = {  # code: {value: words}
-    "U": {"day": "day days", "week": "week weeks", "month": "month months", "year": "year years", "decade": "decade decades"},
+    "U": {
+        "day": "day days",
+        "week": "week weeks",
+        "month": "month months",
+        "year": "year years",
+        "decade": "decade decades",
+    },
     "K": {"weekend": "weekend weekends"},
     "H": {60: "minute minutes", 3600: "hour hours"},
     "S": {0: "spring", 1: "summer", 2: "autumn fall", 3: "winter"},
@@ -102,12 +118,14 @@ _VALUES: Final[dict[str, dict[Any, str]]] = {  # code: {value: words}
         "easter": "easter",
         "thanksgiving": "thanksgiving",
     },
-    "G": {(12, 26): "boxing", (3, 17): "patrick's", (4, 1): "fools fool's", "mothers": "mother's", "fathers": "father's"},
+    "G": {
+        (12, 26): "boxing",
+        (3, 17): "patrick's",
+        (4, 1): "fools fool's",
+        "mothers": "mother's",
+        "fathers": "father's",
+    },
 }
-_NAMES: Final = frozenset({"march", "april", "may", "june", "august"})
-_SHORT: Final = frozenset([*(month[:3] for month in _MONTHS if month != "may"), "sept"])
-_ABBREVIATED: Final = _SHORT | {day[:length] for day in _WEEKDAYS for length in (3, 4, 5) if length < len(day) - 2}
-_TITLE_ONLY: Final = frozenset({"sun", "sat", "wed", "mon"})
 
 
 def _vocabulary() -> dict[str, Token]:
@@ -118,21 +136,18 @@ def _vocabulary() -> dict[str, Token]:
     for tables in (_ROLES, _VALUES):
         for code, by_value in tables.items():
             words |= {word: (code, value) for value, listed in by_value.items() for word in listed.split()}
-    for i, month in enumerate(_MONTHS):
-        words[month[:3]] = ("m", i + 1)
-        words[month] = ("m" if month in _NAMES else "M", i + 1)
-    words["sept"] = ("m", 9)
-    for i, weekday in enumerate(_WEEKDAYS):
-        words |= {short: ("w", i) for short in _ABBREVIATED - _SHORT if weekday.startswith(short)}
-        words[weekday] = ("W", i)
-    words |= {word: ("n", i + 1) for i, word in enumerate(_NUMBERS)}
-    words |= {word: ("T", i + 1) for i, word in enumerate(_ORDINALS)}
+    for code, listed in _COUNTED.items():
+        words |= {word: (code, place) for place, word in enumerate(listed.split(), 1)}
+    words |= {day: ("W", place) for place, day in enumerate(_WEEKDAYS)}
+    words |= {month: ("m", words[month][1]) for month in _NAMES}
+    words |= {short: ("m", words[month][1]) for short, month in _SHORT_MONTHS.items()}
+    words |= {short: ("w", words[day][1]) for short, day in _SHORT_DAYS.items()}
     return words
 
 
 _WORDS: Final = _vocabulary()
 _LOWER_CASE: Final = {  # what a word in lower case is instead
-    **{word: ("v", _WORDS[word][1]) for word in (*_SHORT, "may", "march")},
+    **{word: ("v", _WORDS[word][1]) for word in (*_SHORT_MONTHS, "may", "march")},
     **dict.fromkeys(_TITLE_ONLY, ("_", None)),
 }
 _MARKS: Final = {",": "c", ".": "d", "-": "~", "–": "~", "—": "~", "(": "(", ")": ")", **dict.fromkeys("'’\"*`", "")}
@@ -140,8 +155,8 @@ _OTHER: Final[Token] = ("_", None)
 _TOKEN: Final = re.compile(
     r"(?P<word>[^\W\d_]+(?:['’][^\W\d_]*)?)"
     r"|(?P<number>\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)?(?!\w)"
-    r"|\d+(?:[.,:/–-]\d+)*(?:[^\W\d]\w*)?)"
-    r"|(?P<mark>[^\w\s]|_|\n[^\S\n]*\n)"
+    r"|\d+(?:[.:/–-]\d+|,\d{3}(?!\d))*(?:[^\W\d]\w*)?)"
+    r"|(?P<mark>[^\w\s]|_|\n[^\S\n]*(?:\n|[-*#>|+•]|(?=\d{1,3}[.)]\s)))"
 )
 _NUMERIC: Final = (
     (re.compile(r"(\d\d?)(?:st|nd|rd|th)", re.IGNORECASE), "O"),

@@ -180,9 +180,9 @@ class ExactVectorIndex:
 
     def _rebuild_log(self, namespace: str) -> VectorLog | None:
         """The rebuild that goes on, if any. What is left of one that finished or cannot go on is removed."""
-        log = self._log(namespace, _REBUILD)
-        if not log.path.exists():
+        if not (self._path(namespace) / _REBUILD).exists():
             return None
+        log = self._log(namespace, _REBUILD)
         try:
             manifest = log.snapshot().manifest
         except IndexDamaged:

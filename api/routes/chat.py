@@ -117,7 +117,14 @@ class ChatIn(BaseModel):
             raise InvalidInput.of("user", "differs from recalld.scope.user_id")
         named = scope.model_copy(update={"user_id": scope.user_id or self.user})
         messages = tuple(message.to_message() for message in self.messages)
-        return ChatTurn(messages, named.to_scope(), self.recalld.recall, self.recalld.remember, budget)
+        return ChatTurn(
+            messages,
+            named.to_scope(),
+            self.recalld.recall,
+            self.recalld.remember,
+            budget,
+            self.settings().tokens_max,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def erase(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response
 
 @router.post("/{memory_id}/forget", response_model=MemoryOut)
 def forget(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
-    """Take a memory out of recall. Reversible by `restore` for the retention time."""
+    """Take a memory out of recall. Reversible by `restore`."""
     return once.run(
         200,
         lambda: _shown(once.service.memories.set_state(once.write.store, once.who, memory_id, "forgotten", if_match)),

@@ -290,8 +290,8 @@ class Stats(Model):
 
     Attributes:
         memories: how many, by state.
-        versions: how many, of all memories.
-        text_bytes: of all versions.
+        versions: older versions that are kept.
+        text_bytes: of all texts.
         pending: memories that are not searched by meaning yet.
         vectors: sizes of the namespace's index.
         bytes: of the whole server, by layer.

@@ -83,7 +83,7 @@ def resolve(url: str | None, api_key: str | None, timeouts: Timeouts) -> Setting
 
 
 def checked_url(url: str) -> str:
-    """A server's address without a slash at its end; a path before the routes is fine.
+    """A server's address; a path before the routes is fine.
 
     Raises:
         InvalidValue: it is not one. What it holds is not shown, because it may hold a password.
@@ -96,7 +96,7 @@ def checked_url(url: str) -> str:
         raise InvalidValue.of("url", "must be like http://127.0.0.1:7437")
     if parsed.userinfo:
         raise InvalidValue.of("url", "must hold no user or password: pass api_key")
-    return str(parsed).rstrip("/")
+    return str(parsed)
 
 
 def is_loopback(host: str) -> bool:

@@ -154,7 +154,7 @@ def failure(error: httpx2.RequestError | httpx2.InvalidURL, settings: Settings) 
         case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
             return TimedOut(f"no connection to {url} within {settings.timeouts.connect_s:g} s", refused=True)
         case httpx2.TimeoutException():
-            return TimedOut(f"no answer from {url} in time: is it busy? Timeouts(reply_s=...) waits longer")
+            return TimedOut(f"no answer from {url} in time: is it busy? Timeouts(...) waits longer")
         case httpx2.ConnectError():
             told = f"no recalld server at {url} ({error}): start one with `recalld serve`, or set RECALLD_URL"
             return ConnectionFailed(told, refused=True)

@@ -82,9 +82,9 @@ def time(value: object, field: str) -> str:
 
 
 def strings(values: object, field: str) -> list[str]:
-    """A sequence of texts; a bare text is refused, because it is a sequence of letters."""
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise InvalidValue.of(field, "must be a sequence of texts")
+    """One text or more. A bare text is refused: it is a sequence of letters. So is none: it would read as "any"."""
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise InvalidValue.of(field, "must be a sequence of texts, one or more")
     return [text(value, f"{field}.{at}") for at, value in enumerate(values)]
 
 

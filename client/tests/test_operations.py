@@ -231,9 +231,13 @@ def test_a_recall_that_finds_nothing_says_so(client):
     assert (list(recall), recall.relevant) == ([], False)
 
 
-def test_recall_refuses_one_text_as_kinds(client):
-    with pytest.raises(InvalidValue, match=r"^kinds: must be a sequence of texts"):
-        client.recall("what?", kinds="fact")
+@pytest.mark.parametrize("kinds", ["fact", [], 7])
+def test_kinds_that_would_mean_something_else_are_refused(client, fake, kinds):
+    with pytest.raises(InvalidValue, match=r"^kinds: must be a sequence of texts, one or more$"):
+        client.recall("what?", kinds=kinds)
+    with pytest.raises(InvalidValue, match=r"^kind: must be a sequence of texts, one or more$"):
+        client.list(kind=[])
+    assert fake.requests == []
 
 
 def test_context_gives_text_and_blocks(client, fake):

@@ -163,9 +163,14 @@ def test_chat_is_not_repeated_unless_it_was_refused(client, fake):
     with pytest.raises(ConnectionFailed):
         client.chat("hello")
     assert len(fake.requests) == 2
-    fake.script.extend([httpx2.ConnectError("refused"), httpx2.Response(429), httpx2.Response(503)])
-    assert client.chat("hello").text == "I do not know."
-    assert len(fake.requests) == 6
+    for refusals in (
+        [httpx2.ConnectError("refused"), httpx2.ConnectTimeout(""), httpx2.PoolTimeout("")],
+        [httpx2.Response(429), httpx2.Response(503)],
+    ):
+        fake.requests.clear()
+        fake.script.extend(refusals)
+        assert client.chat("hello").text == "I do not know."
+        assert len(fake.requests) == len(refusals) + 1
 
 
 def test_one_attempt_means_no_retry(connect, fake):

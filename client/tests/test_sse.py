@@ -8,13 +8,14 @@ STREAM = (
     ": a comment\n\n"
     "data: one\n\n"
     "event: named\r\nid: 7\r\ndata:two\r\n\r\n"
+    "data: six\r\ndata: seven\r\n\r\n"
     "data: three\rdata:  four\r\r"
     'data: {"text": "a\u2028b\u0085c: é"}\n\n'
     "data\n\n"
     "retry: 5\n\n"
     "data: not finished\n"
 ).encode()
-EVENTS = ["one", "two", "three\n four", '{"text": "a\u2028b\u0085c: é"}', ""]
+EVENTS = ["one", "two", "six\nseven", "three\n four", '{"text": "a\u2028b\u0085c: é"}', ""]
 
 
 def test_events_are_the_data_between_empty_lines():

@@ -72,7 +72,7 @@ def test_a_server_that_does_not_answer_in_time_is_an_error(connect):
         client = connect(
             f"http://127.0.0.1:{silent.getsockname()[1]}", real=True, retry=ONCE, timeouts=Timeouts(reply_s=0.05)
         )
-        with pytest.raises(TimedOut, match=r"in time: is it busy\? Timeouts\(reply_s=\.\.\.\) waits longer") as caught:
+        with pytest.raises(TimedOut, match=r"in time: is it busy\? Timeouts\(\.\.\.\) waits longer") as caught:
             client.recall("anything")
     assert not caught.value.refused
 

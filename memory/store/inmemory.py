@@ -44,11 +44,13 @@ class InMemoryStore:
     def transaction(self) -> Iterator["InMemoryStore"]:
         """Changes made in the block are kept together, or not at all."""
         before = copy.deepcopy(self._state)
+        committed = False
         try:
             yield self
-        except BaseException:
-            self._state = before
-            raise
+            committed = True
+        finally:
+            if not committed:
+                self._state = before
 
     # MemoryStore
 

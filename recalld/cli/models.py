@@ -24,7 +24,7 @@ def list_(as_json: bool) -> None:
     """What there is, and what is here."""
     found = folder.list_models(load_settings().models_dir)
     if as_json:
-        names = ("name", "purpose", "licence", "licence_url", "source", "bytes", "path", "bundled")
+        names = ("name", "purpose", "licence", "licence_url", "source", "bytes", "path", "bundled", "must_accept")
         show_json({"items": [{name: getattr(status, name) for name in names} for status in found]})
         return
     for status in found:

@@ -77,7 +77,6 @@ class Settings(BaseSettings, Limits):
     pending_encode_max: int = Field(
         64, ge=0, description="rows not yet indexed that a recall encodes itself, so that it sees the caller's writes"
     )
-    retention_days: int = Field(30, ge=0, description="how long a forgotten memory can be restored")
     idempotency_hours: int = Field(24, ge=1, description="how long an Idempotency-Key is remembered")
     worker: bool = Field(True, description="whether `serve` applies the outbox itself")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

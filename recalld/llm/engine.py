@@ -66,8 +66,11 @@ class LocalModel:
         self._ids: list[int] = []
 
     @classmethod
-    def load(cls, path: Path, settings: EngineSettings) -> "LocalModel":
+    def load(cls, path: Path, settings: EngineSettings, name: str | None = None) -> "LocalModel":
         """Read a GGUF file of the llama architecture.
+
+        Args:
+            name: what the model is called; None: as its file.
 
         Raises:
             ModelMissing: there is no such file.
@@ -81,7 +84,7 @@ class LocalModel:
         if tokenizer.vocabulary_size != config.vocabulary:
             raise file.refusal(f"is damaged: {tokenizer.vocabulary_size} tokens, {config.vocabulary} expected")
         weights = Weights.read(file, config, _DTYPES[settings.dtype])
-        return cls(path.stem, LlamaModel(config, weights), tokenizer, settings)
+        return cls(name or path.stem, LlamaModel(config, weights), tokenizer, settings)
 
     @property
     def name(self) -> str:

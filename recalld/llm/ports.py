@@ -42,8 +42,10 @@ class ChatMessage:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise InvalidInput.of("messages.role", f"must be one of {', '.join(ROLES)}")
-        if not self.content.isascii() and any("\ud800" <= character <= "\udfff" for character in self.content):
-            raise InvalidInput.of("messages.content", "must be Unicode text without lone surrogates")
+        try:
+            self.content.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput.of("messages.content", "must be Unicode text without lone surrogates") from None
 
 
 @dataclass(frozen=True, slots=True)

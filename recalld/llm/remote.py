@@ -1,8 +1,8 @@
 """Any OpenAI-compatible chat server as the language model: vLLM, SGLang, llama-server, Ollama, a hosted one.
 
-One streaming request to `/chat/completions` a reply. A request that could not connect, or was answered 429 or 503, is
-sent again under one stated policy; after the first byte of a reply nothing is repeated, because a caller has already
-seen text. A stream that ends without saying so is an error, never a short reply.
+One streaming request to `/chat/completions` a reply. A request that could not connect, got no answer before the
+connection ended, or was answered 429 or 503, is sent again under one stated policy; once a reply has begun nothing is
+repeated, because a caller may have seen text. A stream that ends without saying so is an error, never a short reply.
 
 Invariants: no message text, reply or key is logged or put into an error, a server's own words included, since they may
 repeat the prompt. The environment's proxies and credentials are not used: what a memory says goes where it was
@@ -208,8 +208,9 @@ class OpenAICompatibleModel:
             wait = delay
             try:
                 response = stack.enter_context(self._open(body))
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                failure: RecalldError = Unavailable("the language model server cannot be reached")
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ConnectTimeout):
+                # No byte of a reply came, as when a server closes a connection that was kept for the next request.
+                failure: RecalldError = Unavailable("the language model server cannot be reached, or hung up")
             else:
                 if response.is_success:
                     return response

@@ -30,7 +30,8 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> VectorIndex:
 
 def unit(count: int, seed: int) -> Floats:
     vectors = np.random.default_rng(seed).standard_normal((count, D)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def put(row: int, vector: Floats, version: int = 1) -> VectorChange:

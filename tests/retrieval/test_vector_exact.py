@@ -96,7 +96,10 @@ class SharedFolder(RuleBasedStateMachine):
         check_disk(self.folder)
 
     @rule(
-        query=vectors, limit=st.integers(0, 25), allowed=st.none() | st.sets(st.integers(0, 25)), reader=st.integers(0, 1)
+        query=vectors,
+        limit=st.integers(0, 25),
+        allowed=st.none() | st.sets(st.integers(0, 25)),
+        reader=st.integers(0, 1),
     )
     def search(self, query: Floats, limit: int, allowed: set[int] | None, reader: int) -> None:
         rows = None if allowed is None else np.array(sorted(allowed), dtype=np.int64)
@@ -109,8 +112,8 @@ class SharedFolder(RuleBasedStateMachine):
     def reopen(self, which: int) -> None:
         self.indexes[which] = opened(self.folder)
 
-    @rule(batch=changes, tail=st.binary(max_size=150))
-    def crash_before_the_commit(self, batch: list[VectorChange], tail: bytes) -> None:
+    @rule(tail=st.binary(max_size=150))
+    def crash_before_the_commit(self, tail: bytes) -> None:
         """Records or parts of them behind the committed bytes, a half-written manifest, a log that nobody names."""
         for log in files(self.folder, ".log"):
             with log.open("ab") as file:
@@ -121,17 +124,9 @@ class SharedFolder(RuleBasedStateMachine):
     @rule(batch=changes)
     def crash_after_the_commit(self, batch: list[VectorChange]) -> None:
         """The dead are not overwritten: the process ended before that."""
-        with patch.object(vector_log, "erase_bodies", side_effect=KeyboardInterrupt):
-            try:
-                opened(self.folder).apply("a", batch)
-            except KeyboardInterrupt:
-                pass
-            else:
-                self.reference.apply("a", batch)
-                return
-        if dict(opened(self.folder).states("a")) != dict(self.reference.states("a")) or batch:
-            self.reference.apply("a", batch)
+        with patch.object(vector_log, "erase_bodies"):
             opened(self.folder).apply("a", batch)
+        self.reference.apply("a", batch)
 
     @rule(writer=st.integers(0, 1))
     def rebuild(self, writer: int) -> None:
@@ -232,15 +227,21 @@ def test_every_changed_byte_of_the_manifest_or_of_a_live_record_is_seen(folder: 
         right = path.read_bytes()
         for place in range(len(right)):
             path.write_bytes(right[:place] + bytes([right[place] ^ 0x04]) + right[place + 1 :])
-            try:
-                states = dict(opened(folder).states("n"))
-            except IndexDamaged as error:
-                assert path.parent.name in error.detail
-                assert "recalld reindex" in error.detail
-            else:
-                assert json.loads(path.read_bytes()) == json.loads(right), f"byte {place} of {path.name}: {states}"
+            if _says_the_same(path, right):
+                continue
+            with pytest.raises(IndexDamaged, match=f"{path.parent.name}.*recalld reindex"):
+                opened(folder).states("n")
         path.write_bytes(right)
     assert set(opened(folder).states("n")) == {0, 1, 2}
+
+
+def _says_the_same(path: Path, right: bytes) -> bool:
+    """Whether changed bytes are JSON that says what the right ones say: a space turned into another blank."""
+    try:
+        same: bool = path.suffix == ".json" and json.loads(path.read_bytes()) == json.loads(right)
+    except ValueError:
+        return False
+    return same
 
 
 def test_a_changed_head_of_a_dead_record_is_seen_and_its_body_does_not_matter(folder: Path) -> None:
@@ -402,10 +403,12 @@ def test_the_writer_lock_is_reentrant_and_keeps_other_processes_out(folder: Path
 
 def test_threads_of_one_index_write_one_after_another(folder: Path) -> None:
     index = opened(folder)
-    threads = [
-        threading.Thread(target=lambda first=first: [index.apply("n", [put(first + i, 1)]) for i in range(15)])
-        for first in (0, 100, 200)
-    ]
+
+    def write(first: int) -> None:
+        for row in range(first, first + 15):
+            index.apply("n", [put(row, 1)])
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (0, 100, 200)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -418,7 +421,7 @@ def test_namespaces_leave_memory_and_come_back(folder: Path) -> None:
     index = ExactVectorIndex(folder, D, "encoder-1", ExactIndexSettings(loaded_bytes_max=1))
     for number in range(5):
         index.apply(f"n{number}", [put(number, 1)])
-    assert len(index._logs) == 2
+    assert len(index._logs) == 1
     assert [set(index.states(f"n{number}")) for number in range(5)] == [{number} for number in range(5)]
     assert index.namespaces() == [f"n{number}" for number in range(5)]
 

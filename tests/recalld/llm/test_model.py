@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 pytest.importorskip("gguf", reason="the llm extra (gguf) is not installed")
-torch = pytest.importorskip("torch", reason="the llm extra (torch) is not installed")
+pytest.importorskip("torch", reason="the llm extra (torch) is not installed")
+
+import torch
 
 from recalld.llm.gguf_file import GGUFFile
 from recalld.llm.model import KVCache, LlamaModel, ModelConfig, Weights, attention, halves_from_pairs
@@ -146,6 +148,7 @@ def test_pairs_become_halves_head_by_head() -> None:
     assert halves_from_pairs(rows, 4).flatten().tolist() == [0.0, 10.0, 1.0, 11.0, 100.0, 110.0, 101.0, 111.0]
 
 
+@pytest.mark.slow
 def test_the_real_model_has_the_logits_of_transformers(real_path: Path, reference_of: Any) -> None:
     import transformers
 

@@ -52,6 +52,7 @@ class Far:
                 for name, value in ({"Content-Type": "text/event-stream"} | headers).items():
                     self.send_header(name, value)
                 self.send_header("Transfer-Encoding", "chunked")
+                self.send_header("Connection", "close")
                 self.end_headers()
                 try:
                     for piece in pieces:
@@ -257,6 +258,21 @@ def test_a_server_that_is_not_there_is_unavailable_after_retries(make: Any, wait
         port = unused.getsockname()[1]
         with pytest.raises(Unavailable, match="cannot be reached"):
             say(make(base_url=f"http://127.0.0.1:{port}/v1"))
+    assert waits == [0.5, 1.0]
+
+
+def test_a_server_that_hangs_up_before_a_reply_is_asked_again(make: Any, waits: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up() -> None:
+            for _ in range(3):
+                listening.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            say(make(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}/v1"))
+        thread.join()
     assert waits == [0.5, 1.0]
 
 

@@ -1,6 +1,8 @@
 import pytest
 
-torch = pytest.importorskip("torch", reason="the llm extra (torch) is not installed")
+pytest.importorskip("torch", reason="the llm extra (torch) is not installed")
+
+import torch
 
 from recalld.llm.ports import GenerationSettings
 from recalld.llm.sampling import choose, distribution

@@ -14,7 +14,7 @@ def test_replies_come_in_order_word_by_word_and_then_run_out() -> None:
         Chunk(" rains."),
         Chunk("", "stop", Usage(4, 2)),
     ]
-    assert list(model.generate(HELLO, GenerationSettings()))[0] == Chunk("No.")
+    assert next(model.generate(HELLO, GenerationSettings())) == Chunk("No.")
     with pytest.raises(Unavailable, match="only 2 replies"):
         model.generate(HELLO, GenerationSettings())
 

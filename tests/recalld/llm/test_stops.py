@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def plain(text: str, stops: list[str]) -> tuple[str, bool]:
 @given(SMALL, st.lists(st.text(alphabet="abc", min_size=1, max_size=5), max_size=3), st.lists(st.integers(0, 30)))
 def test_however_the_text_is_cut_the_result_is_the_definition(text: str, stops: list[str], cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [text[start:end] for start, end in pairwise(edges)]
     assert run(pieces, stops) == plain(text, stops)
 
 

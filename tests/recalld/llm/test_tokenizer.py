@@ -1,6 +1,7 @@
 """The tokenizer against a second, plain implementation of GPT-2's byte-level BPE, written here from its paper."""
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("gguf", reason="the llm extra (gguf) is not installed")
 pytest.importorskip("jinja2", reason="the llm extra (jinja2) is not installed")
-regex = pytest.importorskip("regex", reason="regex, which transformers brings, is not installed")
+pytest.importorskip("regex", reason="regex, which transformers brings, is not installed")
+
+import regex
 
 from recalld.llm.gguf_file import GGUFFile
 from recalld.llm.ports import ChatMessage
@@ -79,9 +82,7 @@ class PlainBPE:
             if self.pre == "llama-bpe" and "".join(parts) in self.ids:
                 parts = ["".join(parts)]
             while True:
-                ranked = [
-                    (self.ranks.get(pair), index) for index, pair in enumerate(zip(parts, parts[1:], strict=False))
-                ]
+                ranked = [(self.ranks.get(pair), index) for index, pair in enumerate(pairwise(parts))]
                 best = min((pair for pair in ranked if pair[0] is not None), default=None)
                 if best is None:
                     break
