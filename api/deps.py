@@ -1,8 +1,9 @@
 """What routes are given: who asks, a transaction, idempotency, cursors. The one place of the API that commits.
 
-`Write` commits when the route's function has returned and *before* the reply is sent: `Depends(..., scope="function")` is what
-makes it so (FastAPI ends a `yield` dependency after the reply otherwise), and a test holds it. What must happen
-after the commit and before the reply, such as taking an erased vector out of its index, is put in `after_commit`.
+`Write` commits when the route's function has returned and *before* the reply is sent: `Depends(...,
+scope="function")` is what makes it so (FastAPI ends a `yield` dependency after the reply otherwise), and a test holds
+it. What must happen after the commit and before the reply, such as taking an erased vector out of its index, is put
+in `after_commit`.
 """
 
 import base64

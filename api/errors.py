@@ -1,7 +1,8 @@
-"""Errors to RFC 9457 `application/problem+json`, in one place. The input is never repeated: it may hold what must not leak.
+"""Errors to RFC 9457 `application/problem+json`, in one place. The input is never repeated: it may hold what must not
+leak.
 
-Every error of recalld carries its own code and status; what FastAPI and Starlette raise is put in the same form. An error that
-nobody foresaw is logged with its type and place, and answered as `internal` without its words.
+Every error of recalld carries its own code and status; what FastAPI and Starlette raise is put in the same form. An
+error that nobody foresaw is logged with its type and place, and answered as `internal` without its words.
 """
 
 import traceback

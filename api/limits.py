@@ -1,8 +1,9 @@
-"""What is checked before a route sees a request: where it was sent to, who sent it, how large it is, and whether it is JSON.
+"""What is checked before a route sees a request: where it was sent to, who sent it, how large it is, and whether it
+is JSON.
 
-Plain ASGI, outermost first: `Observe` (log and metrics) -> `HostGuard` -> `BodyLimit` -> the application. `HostGuard` is what keeps
-a web page from talking to a server on loopback by pointing its own name at 127.0.0.1 (DNS rebinding). `BodyLimit` counts while
-it reads and stops at the limit, whatever `Content-Length` says.
+Plain ASGI, outermost first: `Observe` (log and metrics) -> `HostGuard` -> `BodyLimit` -> the application. `HostGuard`
+is what keeps a web page from talking to a server on loopback by pointing its own name at 127.0.0.1 (DNS rebinding).
+`BodyLimit` counts while it reads and stops at the limit, whatever `Content-Length` says.
 """
 
 from collections.abc import Awaitable, Callable, Iterable

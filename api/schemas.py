@@ -1,7 +1,7 @@
 """What goes over the wire: names, types and shapes. Limits that are settings are checked in `memory.ingest`.
 
-Input models refuse unknown fields, so that a misspelt one is an error and not a silence. Times are RFC 3339 text with a zone,
-read to UTC. Output models are made from the values of `memory`, which know nothing of HTTP.
+Input models refuse unknown fields, so that a misspelt one is an error and not a silence. Times are RFC 3339 text with
+a zone, read to UTC. Output models are made from the values of `memory`, which know nothing of HTTP.
 """
 
 from datetime import UTC, datetime

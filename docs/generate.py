@@ -1,4 +1,5 @@
-"""Makes the documents that would otherwise go stale: `python -m docs.generate` writes them, `--check` fails where one differs.
+"""Makes the documents that would otherwise go stale: `python -m docs.generate` writes them, `--check` fails where one
+differs.
 
 - `docs/openapi.json`: from the application;
 - `docs/settings.md`: from `recalld/core/config.py`;
@@ -11,14 +12,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from api.app import create_app
 from bench.tables import figures
+
+from api.app import create_app
 from recalld.bootstrap import Service
 from recalld.core.config import load_settings, settings_table
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
-SETTINGS_HEAD = "# Settings\n\nMade by `make docs` from `recalld/core/config.py`. In `recalld.toml` the names are in lower case without the prefix.\n\n"
+SETTINGS_HEAD = """# Settings
+
+Made by `make docs` from `recalld/core/config.py`. In `recalld.toml` the names are in lower case without the prefix.
+
+"""
 
 
 def documents() -> dict[Path, str]:

@@ -1,8 +1,8 @@
 """Chat with memory: recall what matters, put it before the conversation, let the model answer, remember the exchange.
 
-Without a scope it neither recalls nor remembers. The recalled memories stand in a system message of their own, marked as data
-(`memory/prompts/chat.md`): nothing in a memory is an instruction. What is remembered is the last user message and the reply,
-word for word, written after the reply is complete: never on the caller's time.
+Without a scope it neither recalls nor remembers. The recalled memories stand in a system message of their own, marked
+as data (`memory/prompts/chat.md`): nothing in a memory is an instruction. What is remembered is the last user message
+and the reply, word for word, written after the reply is complete: never on the caller's time.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ RECALLED_MAX = 30
 
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
-    """One request to chat, as far as memory is concerned: `token_budget` is the most that memories may take of the prompt,
-    `reply_tokens` what has to stay free for the reply."""
+    """One request to chat, as far as memory is concerned: `token_budget` is the most that memories may take of the
+    prompt, `reply_tokens` what has to stay free for the reply."""
 
     messages: tuple[ChatMessage, ...]
     scope: Scope

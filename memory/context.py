@@ -1,12 +1,12 @@
 """Context: recalled memories as blocks of text under a strict token budget, each with the ids that it came from.
 
-A block's bytes depend on its memory alone, not on its rank or its neighbours, and blocks are only ever appended: the same
-memory gives the same tokens in every prompt, so that what a language model computed for it can be used again. Its citation
-is therefore a tag made from the memory's id (`[7q4k]`), not a number.
+A block's bytes depend on its memory alone, not on its rank or its neighbours, and blocks are only ever appended: the
+same memory gives the same tokens in every prompt, so that what a language model computed for it can be used again.
+Its citation is therefore a tag made from the memory's id (`[7q4k]`), not a number.
 
-Invariants: the tokens of the whole text, counted by the tokenizer that is named, are at most the budget; a block that does
-not fit is left out whole and a smaller one may still fit, but the first one is cut to fit rather than return nothing;
-memory text is data: its line breaks are folded, so that it can not pass for the frame around it.
+Invariants: the tokens of the whole text, counted by the tokenizer that is named, are at most the budget; a block that
+does not fit is left out whole and a smaller one may still fit, but the first one is cut to fit rather than return
+nothing; memory text is data: its line breaks are folded, so that it can not pass for the frame around it.
 """
 
 import re

@@ -1,8 +1,8 @@
 """From SQL to the vector index: applying the outbox, rebuilding, comparing.
 
-The outbox says which rows to look at; what is done to them is read from SQL at that moment, so an entry may be applied twice,
-late, or in any batch with one effect. A row that is gone or not active is deleted from the index; a row whose encoded text
-has not changed (by its digest) is left alone.
+The outbox says which rows to look at; what is done to them is read from SQL at that moment, so an entry may be
+applied twice, late, or in any batch with one effect. A row that is gone or not active is deleted from the index; a
+row whose encoded text has not changed (by its digest) is left alone.
 
 Invariants: the index's writer lock is held from reading the outbox to emptying it, so two processes never interleave;
 entries are taken out only after the index has them on disk; text is encoded outside every SQL transaction.

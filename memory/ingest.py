@@ -1,7 +1,7 @@
 """What is taken in, and what is indexed of it.
 
-`check` holds every limit on an item in one place, so that HTTP, the command line and chat refuse the same things with the same
-words. The text is kept byte for byte; what the indexes see is made from it here, by pure functions:
+`check` holds every limit on an item in one place, so that HTTP, the command line and chat refuse the same things with
+the same words. The text is kept byte for byte; what the indexes see is made from it here, by pure functions:
 
 - full text: speaker, text and date words, because questions name people and dates;
 - vector: the last question of the turn before, then the text, because "Yes, last summer" says nothing by itself.

@@ -7,6 +7,7 @@ forgotten                -> stays forgotten, whatever is written
 forget / restore         -> new version in the other state; a second time changes nothing
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +38,7 @@ def add(existing: Memory | None, fresh: Memory) -> Decision:
         return Decision(fresh, True, "written by a caller")
     if existing.state == "forgotten":
         return Decision(existing, False, "it was forgotten and stays so")
-    if existing.item == fresh.item:
+    if _same(existing.item, fresh.item):
         return Decision(existing, False, "the same item again")
     return Decision(new_version(existing, fresh.item, fresh.recorded_at), True, "another item under its external_id")
 
@@ -50,7 +51,7 @@ def update(existing: Memory, item: Item, now: datetime) -> Decision:
     """
     if existing.state == "forgotten":
         raise Conflict("the memory is forgotten: restore it before changing it")
-    if existing.item == item:
+    if _same(existing.item, item):
         return Decision(existing, False, "nothing differs")
     return Decision(new_version(existing, item, now), True, "changed by its caller")
 
@@ -96,9 +97,15 @@ def merge_patch(item: Item, patch: Mapping[str, Any]) -> Item:
     values = dict(patch)
     if "metadata" in values:
         values["metadata"] = _merge(item.metadata, values["metadata"])
-    if values.get("frame") is not None and item.frame is not None:
-        values["frame"] = _merge(item.frame, values["frame"])
+    if values.get("frame") is not None:
+        values["frame"] = _merge(item.frame or {}, values["frame"])
     return replace(item, **values)
+
+
+def _same(one: Item, other: Item) -> bool:
+    """Whether two items are equal, and their JSON too: Python takes `true` and 1 for the same."""
+    written = [json.dumps([item.metadata, item.frame], sort_keys=True) for item in (one, other)]
+    return one == other and written[0] == written[1]
 
 
 def _merge(target: Mapping[str, Any], patch: Mapping[str, Any] | None) -> dict[str, Any]:

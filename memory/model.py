@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from recalld.core.scope import Scope
+from recalld.core.scope import EVERYTHING, Scope
 
 Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "rationale", "profile"]
 WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
@@ -33,7 +33,7 @@ class Item:
     occurred_at: datetime | None = None
     external_id: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    scope: Scope = Scope()
+    scope: Scope = EVERYTHING
     expires_at: datetime | None = None
     frame: Mapping[str, Any] | None = None
 
@@ -92,7 +92,7 @@ class Selection:
         before_row: only rows before this one (a page's end).
     """
 
-    scope: Scope = Scope()
+    scope: Scope = EVERYTHING
     kinds: tuple[Kind, ...] = ()
     states: tuple[State, ...] = ("active",)
     since: datetime | None = None

@@ -1,7 +1,7 @@
 """What memory needs from its store: three small seams, each with an in-memory reference and SQLite.
 
-A store is bound to one transaction; whoever opened it (a route's dependency, the worker, the command line) commits it. The
-namespace is a required argument everywhere: a store never reads or writes a row of another one.
+A store is bound to one transaction; whoever opened it (a route's dependency, the worker, the command line) commits
+it. The namespace is a required argument everywhere: a store never reads or writes a row of another one.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,9 @@
 """Recall: a question to ranked memories, with citations and an honest "nothing relevant".
 
-SQL decides which rows may be seen before the search and is asked again after it: what is returned is hydrated from it, so a
-row that was forgotten or erased meanwhile is left out, whatever an index still says. A recall sees its caller's own writes:
-full text has them at once, and of the rows whose vectors are still in the outbox it encodes up to a stated number itself and
-says how many are left (`pending`).
+SQL decides which rows may be seen before the search and is asked again after it: what is returned is hydrated from
+it, so a row that was forgotten or erased meanwhile is left out, whatever an index still says. A recall sees its
+caller's own writes: full text has them at once, and of the rows whose vectors are still in the outbox it encodes up
+to a stated number itself and says how many are left (`pending`).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from recalld.core.clock import Clock
 from recalld.core.config import Limits
 from recalld.core.errors import InvalidInput
 from recalld.core.ids import IdSource
-from recalld.core.scope import Scope
+from recalld.core.scope import EVERYTHING, Scope
 from retrieval.pipeline import Candidate, Corpus, Pipeline, RowText
 from retrieval.plan import plan
 
@@ -36,7 +36,7 @@ class Question:
     """
 
     query: str
-    scope: Scope = Scope()
+    scope: Scope = EVERYTHING
     limit: int = 10
     kinds: tuple[Kind, ...] = ()
     as_of: datetime | None = None

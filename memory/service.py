@@ -1,8 +1,8 @@
 """The use cases on memories: add, read, change, forget, restore, erase.
 
-Each takes the store of the caller's transaction and commits nothing. Decisions are `memory.lifecycle`'s; this file reads what
-they need, writes what they decide, and keeps the reason in the change log. A memory outside the caller's scope, or expired,
-does not exist for it.
+Each takes the store of the caller's transaction and commits nothing. Decisions are `memory.lifecycle`'s; this file
+reads what they need, writes what they decide, and keeps the reason in the change log. A memory outside the caller's
+scope, or expired, does not exist for it.
 """
 
 import hashlib

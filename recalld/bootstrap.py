@@ -1,8 +1,8 @@
 """The one composition root: settings in, a working service out.
 
-Everything that has a choice of implementations is chosen here, in a dictionary of constructors. Slow optional packages (torch,
-sentence-transformers) are imported inside the constructor that needs them, so that a service without them starts without
-them.
+Everything that has a choice of implementations is chosen here, in a dictionary of constructors. Slow optional packages
+(torch, sentence-transformers) are imported inside the constructor that needs them, so that a service without them
+starts without them.
 """
 
 import threading
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from memory.context import TokenCounter
 from memory.consistency import Consistency
+from memory.context import TokenCounter
 from memory.indexing import Indexer
 from memory.ports import Store
 from memory.recall import Recaller
@@ -215,7 +215,7 @@ def local_weights(settings: Settings) -> Path:
         raise FeatureNotInstalled(f"there is no local model: RECALLD_LLM is `{settings.llm}`")
     if any(find_spec(package) is None for package in ("torch", "gguf", "jinja2")):
         raise FeatureNotInstalled(
-            "the local model needs torch: pip install 'recalld[llm]' (on Linux without a GPU, take PyTorch's CPU wheels:"
-            " https://pytorch.org/get-started/locally/); or set RECALLD_LLM=openai and RECALLD_LLM_URL"
+            "the local model needs torch: pip install 'recalld[llm]' (on Linux without a GPU, take PyTorch's CPU"
+            " wheels: https://pytorch.org/get-started/locally/); or set RECALLD_LLM=openai and RECALLD_LLM_URL"
         )
     return path_of(settings.models_dir, settings.llm)

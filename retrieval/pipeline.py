@@ -3,9 +3,9 @@
     plan -> lexical + vector over the allowed rows -> fuse (sum of standard scores) -> pool
          -> speaker and date signals on the pool -> rerank -> best `limit`
 
-SQL decides `Corpus.rows` before any search, so a filter never costs results. A row whose vector is not there yet stands at
-the mean of the dense signal (0 standard deviations), and full text finds it all the same. Ties go to the older row, so that
-the order does not depend on how rows were batched.
+SQL decides `Corpus.rows` before any search, so a filter never costs results. A row whose vector is not there yet
+stands at the mean of the dense signal (0 standard deviations), and full text finds it all the same. Ties go to the
+older row, so that the order does not depend on how rows were batched.
 
 Source of the weights: the LoCoMo benchmark, `bench/results/locomo.json`, where each signal is an ablation row.
 """

@@ -137,7 +137,8 @@ class LexicalHits:
 
     Attributes:
         rows: `[K]` best first; scores: `[K]`, above 0.
-        ceiling: what no score of this query reaches, whatever a row holds: scores divided by it compare between queries.
+        ceiling: what no score of this query reaches, whatever a row holds: scores divided by it compare between
+        queries.
     """
 
     rows: Rows

@@ -1,23 +1,24 @@
 """The words of time expressions: a text becomes a string of one-letter codes, one a token, on which the rules run.
 
-Why codes: a rule over words ("the first weekend of August 2023") needs long, slow and dangerous regular expressions; over
-codes it is short (`TKoA`) and bounded, and a synonym is one word in a table. A text of n characters costs O(n): every
-alternative of the token pattern consumes what it looked at.
+Why codes: a rule over words ("the first weekend of August 2023") needs long, slow and dangerous regular expressions;
+over codes it is short (`TKom`) and bounded, and a synonym is one word in a table. A text of n characters costs O(n):
+every alternative of the token pattern consumes what it looked at.
 
 Codes, with the values that their tokens carry:
-    M month, m month that is also a name or short, v one in lower case that may be another word (1-12)
-    S season (0 spring ... 3 winter)   W weekday, w a short one (0 Monday ... 6 Sunday)   P part of a day
-    U day, week, month, year, decade (its name)   K weekend   H hour, minute (seconds)   $ what is counted but no time
-    R yesterday, today, tomorrow (-1, 0, 1)   @ recently   X holiday, G holiday before "day" ((month, day) or a rule's name)
-    D 1-31   Y 1900-2099   N other number   n number word   O 5th   T fifth   J 5-8 (both)   I numeric date (its parts)
-    Q 90s (year)   l last   x next   h this   s past   g ago   e earlier, later (0, 1)   a a   f few (least, most)   t the
-    b early, mid, late; E beginning, middle, end (0, 1, 2)   Z other   C now   z new   y year's   V eve
-    i in   + by, during, starting   ^ since   p on, at, for   B before   F after   r from   k to   L until   j between   o of   u about
-    & and, or   c comma   d full stop   ~ dash   ( )   / any other break   < past verb   > word of the future
-    " possessive   % every, least   q function word, clock time   _ any other word or number
+    M month, m one that is short or also a name, v one in lower case that may be another word (1-12)
+    W weekday, w a short one (0 Monday ... 6 Sunday)   S season (0 spring ... 3 winter)   P part of a day
+    U day, week, month, year, decade (its name)   K weekend   H hour, minute (seconds)
+    R yesterday, today, tomorrow (-1, 0, 1)   e earlier, later (0, 1)   @ recently   C now   g ago
+    X holiday, G holiday before "day" ((month, day) or the name of a moving one)   z new   y year's   V eve
+    D 1-31   Y 1900-2099   N other number   n number word   O 5th   T fifth   J 5-8 (both)   Q 90s
+    I numeric date (its parts)   a a   f few (least, most)   $ what is counted but is no time
+    l last   x next   h this   s past   Z other   b early, mid, late; E beginning, middle, end (0, 1, 2)
+    i in   p on, at, for   + by, during, starting   ^ since   B before   F after   r from   k to   L until   j between
+    t the   o of   u about   & and, or   " possessive   % every, least   q function word, clock time
+    < past verb   > word of the future   c comma   d full stop   ~ dash   / any other break   _ any other word
 The value of a preposition is the role that it gives to the date after it: "at", "since" or "until".
 
-Source: the types of time expressions follow TIMEX3 (ISO 24617-1), the words were read off English chats.
+Source: the types of time expressions follow TIMEX3 (ISO 24617-1).
 """
 
 import re
@@ -29,12 +30,12 @@ Token = tuple[str, Any]  # code, value
 _COUNTED: Final = {  # code: words whose value is their place, from 1
     "M": "january february march april may june july august september october november december",
     "n": (
-        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen twenty"
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty"
     ),
     "T": (
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
-        "sixteenth seventeenth eighteenth nineteenth twentieth"
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
+        "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
     ),
 }
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -63,24 +64,25 @@ _PLAIN: Final = {  # code: words that are their own value
     "y": "year's",
     "V": "eve",
     "$": (
-        "people dollars usd euros eur pounds bucks euro miles mile km kilometers kilometres meters metres feet steps calories "
-        "kcal words points users members votes percent grams kg lbs pages units items"
+        "people dollars usd euros eur pounds bucks euro miles mile km kilometers kilometres meters metres feet "
+        "steps calories kcal words points users members votes percent grams kg lbs pages units items"
     ),
     "<": (
-        "was were had did got went took made saw came met gave found bought began left told said felt thought knew held won "
-        "lost ran wrote read built sent spent drove flew ate drank broke fell became grew heard kept led lent taught caught "
-        "brought sold sang slept stood swam threw wore woke hung quit sat chose forgot happened"
+        "was were had did got went took made saw came met gave found bought began left told said felt thought "
+        "knew held won lost ran wrote read built sent spent drove flew ate drank broke fell became grew heard "
+        "kept led lent taught caught brought sold sang slept stood swam threw wore woke hung quit sat chose "
+        "forgot happened"
     ),
     ">": (
-        "will shall gonna going plan plans planning soon hope hoping hopefully want wants let's should would can could expect "
-        "expecting scheduled can't leaving starting looking"
+        "will shall gonna going plan plans planning soon hope hoping hopefully want wants let's should would can "
+        "could expect expecting scheduled can't leaving starting looking"
     ),
     "%": "every each any most least",
     '"': "my your his her its our their",
     "q": (
-        "i you he she it we they me him us them who which that what where when why how but so "
-        "because if then than as while though although is are am be been being has have do does with without not no yes too "
-        "also only even still already both all some any there here yet instead again together pm"
+        "i you he she it we they me him us them who which that what where when why how but so because if then "
+        "than as while though although is are am be been being has have do does with without not no yes too also "
+        "only even still already both all some any there here yet instead again together pm"
     ),
 }
 _ROLES: Final = {  # code: {role: prepositions}
@@ -150,7 +152,7 @@ _LOWER_CASE: Final = {  # what a word in lower case is instead
     **{word: ("v", _WORDS[word][1]) for word in (*_SHORT_MONTHS, "may", "march")},
     **dict.fromkeys(_TITLE_ONLY, ("_", None)),
 }
-_MARKS: Final = {",": "c", ".": "d", "-": "~", "–": "~", "—": "~", "(": "(", ")": ")", **dict.fromkeys("'’\"*`", "")}
+_MARKS: Final = {",": "c", ".": "d", "-": "~", "–": "~", "—": "~", **dict.fromkeys("'’\"*`", "")}
 _OTHER: Final[Token] = ("_", None)
 _TOKEN: Final = re.compile(
     r"(?P<word>[^\W\d_]+(?:['’][^\W\d_]*)?)"

@@ -1,8 +1,9 @@
 """`/v1/chat/completions`: OpenAI's chat with a memory, plain and streamed.
 
-The request is OpenAI's (https://platform.openai.com/docs/api-reference/chat/create) plus the field `recalld`; so is the reply. Fields of
-OpenAI's that say nothing to this server are taken and not used; what would change the answer and can not be honoured (`n`
-above 1, tools) is refused. Any `model` is answered by the model of this server, and the reply says which that is.
+The request is OpenAI's (https://platform.openai.com/docs/api-reference/chat/create) plus the field `recalld`; so is
+the reply. Fields of OpenAI's that say nothing to this server are taken and not used; what would change the answer and
+can not be honoured (`n` above 1, tools) is refused. Any `model` is answered by the model of this server, and the
+reply says which that is.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""`/healthz`, `/readyz`, `/metrics` and `/v1/stats`: is it alive, is it ready, how is it doing, how much does it hold."""
+"""`/healthz`, `/readyz`, `/metrics` and `/v1/stats`: is it alive, is it ready, how is it doing, how much does it
+hold."""
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response

@@ -1,12 +1,13 @@
 """Full text on SQLite's FTS5, written in the transaction of the add, scored by our own BM25.
 
-FTS5 only finds rows; it never ranks. Its `bm25()` has fixed constants, counts every tenant's rows, and costs 60 times the
-match itself on a shared table. So the table holds *analysed* terms and two kinds of addition:
+FTS5 only finds rows; it never ranks. Its `bm25()` has fixed constants, counts every tenant's rows, and costs 60 times
+the match itself on a shared table. So the table holds *analysed* terms and two kinds of addition:
 
 - tags: one term for the namespace and one for each scope field, ANDed into every match, so that a match touches the
   caller's own rows;
-- counts: a term that stands n times in a row is also kept as `term⁝2` ... `term⁝n` (n <= 16), so that term frequencies are
-  read from posting lists and the text itself never is. `⁝` stands for U+E000, which FTS5 keeps inside a token and analysis never emits.
+- counts: a term that stands n times in a row is also kept as `term:2` ... `term:n` (n <= 16; U+E000 stands where the
+  colon is, which FTS5 keeps inside a token and analysis never emits), so that term frequencies are read from posting
+  lists and the text itself never is.
 
 Source: https://www.sqlite.org/fts5.html (sections 3.1, 4.3.1); Robertson and Zaragoza, "The Probabilistic Relevance
 Framework: BM25 and Beyond" (2009), for the score, which is `retrieval.lexical_memory`'s.
@@ -61,7 +62,7 @@ def tags(namespace: str, scope: Scope) -> list[str]:
 
 
 def holds_all(namespace: str, scope: Scope, words: str) -> ColumnElement[bool]:
-    """The condition that a memory holds every word of `words` (analysed); words that are all punctuation match nothing."""
+    """The condition that a memory holds every word of `words` (analysed); punctuation alone matches nothing."""
     wanted = list(dict.fromkeys(query_terms(words)))
     if not wanted:
         return false()

@@ -1,7 +1,7 @@
 """Full text compared with SQL, and written again from it: `recalld verify` and `recalld reindex`.
 
-Rows are rewritten a batch a transaction, each row replaced in one statement, so full text answers all the while; a rebuild that
-is killed has lost nothing and is simply run again.
+Rows are rewritten a batch a transaction, each row replaced in one statement, so full text answers all the while; a
+rebuild that is killed has lost nothing and is simply run again.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""`Store` in plain dictionaries: the reference that the SQL store is compared with by value, and the store of fast tests.
+"""`Store` in plain dictionaries: the reference that the SQL store is compared with by value, and the store of fast
+tests.
 
 A "transaction" is `transaction()`: it works on a copy and puts it in place when the block ends without an error.
 """

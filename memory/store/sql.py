@@ -1,8 +1,8 @@
 """`Store` over one SQLAlchemy transaction on SQLite.
 
-Each write touches four places in that one transaction: the row, its history, its full text, and the outbox entry that brings
-the vectors up to date. What the encoder sees of a turn includes the last question before it (`memory.ingest`), so a write
-also puts the turn *after* it in the outbox: `_touch_successors`.
+Each write touches four places in that one transaction: the row, its history, its full text, and the outbox entry that
+brings the vectors up to date. What the encoder sees of a turn includes the last question before it (`memory.ingest`),
+so a write also puts the turn *after* it in the outbox: `_touch_successors`.
 
 Invariant: every statement has the namespace in its condition; rows come from `memories` filtered by it.
 """
@@ -307,7 +307,7 @@ class SqlStore:
         return list(doomed.values())
 
     def _enqueue(self, namespace: str, rows: Sequence[int]) -> None:
-        """Put rows in the outbox, anew where they were: an entry that is being worked on must not count for this write."""
+        """Put rows in the outbox, anew where they were: an entry at work must not count for this write."""
         for part in _chunks(rows):
             self._connection.execute(delete(outbox).where(outbox.c.row.in_(part)))
         if rows:

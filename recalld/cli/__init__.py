@@ -1,4 +1,5 @@
-"""The command `recalld`. Every command has `--json`; errors are one line on standard error and exit code 1 (2: wrong usage)."""
+"""The command `recalld`. Every command has `--json`; errors are one line on standard error and exit code 1 (2: wrong
+usage)."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""`recalld keys`: make, list and revoke API keys. They work on the database itself, beside a running server or without one."""
+"""`recalld keys`: make, list and revoke API keys. They work on the database itself, beside a running server or
+without one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,5 @@
-"""What the commands print: readable lines, or one JSON document with `--json`. Memory text is escaped for a terminal."""
+"""What the commands print: readable lines, or one JSON document with `--json`. Memory text is escaped for a
+terminal."""
 
 import json
 import sys

@@ -1,7 +1,8 @@
-"""How a command on data reaches the data: over HTTP to the server that holds the folder, else through the same API in this process.
+"""How a command on data reaches the data: over HTTP to the server that holds the folder, else through the same API in
+this process.
 
-Either way it is one request to one API, so a command can not do what a client could not, and behaves the same with and without a
-server. Without one, the command is the operator's: it needs no key and names its namespace itself.
+Either way it is one request to one API, so a command can not do what a client could not, and behaves the same with
+and without a server. Without one, the command is the operator's: it needs no key and names its namespace itself.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Namespaces, API keys and idempotency keys: who may do what, and what was already done.
 
-A key is `rk_` + 8 characters of public prefix + `_` + a secret of 256 bits. It is shown once; the table holds its prefix and
-the SHA-256 of the whole (a random secret needs no slow hash). While no key was ever made, the server is in local mode:
-namespace `default`, loopback only. A revoked key still counts as made: revoking the last one closes the server, it does
-not open it.
+A key is `rk_` + 8 characters of public prefix + `_` + a secret of 256 bits. It is shown once; the table holds its
+prefix and the SHA-256 of the whole (a random secret needs no slow hash). While no key was ever made, the server is in
+local mode: namespace `default`, loopback only. A revoked key still counts as made: revoking the last one closes the
+server, it does not open it.
 
 Invariant: an idempotency row is written in the transaction of the write that it stands for.
 """
@@ -23,7 +23,7 @@ from recalld.core.clock import Clock
 from recalld.core.db import Json, UtcTime, metadata
 from recalld.core.errors import Conflict, Gone, InvalidInput, NotFound, Unauthorized
 from recalld.core.ids import IdSource
-from recalld.core.scope import Scope
+from recalld.core.scope import EVERYTHING, Scope
 
 DEFAULT_NAMESPACE = "default"
 IDEMPOTENCY_KEY_CHARS_MAX = 255
@@ -78,7 +78,7 @@ class Principal:
     """
 
     namespace: str
-    bound: Scope = Scope()
+    bound: Scope = EVERYTHING
     read_only: bool = False
     key_id: str | None = None
 
@@ -139,11 +139,11 @@ def create_key(
     namespace: str,
     clock: Clock,
     ids: IdSource,
-    bound: Scope = Scope(),
+    bound: Scope = EVERYTHING,
     read_only: bool = False,
     expires_at: datetime | None = None,
 ) -> tuple[KeyInfo, str]:
-    """Make a key, and its namespace with its first one. Returns the key's record and its text, which is shown only now."""
+    """Make a key, and its namespace with its first one. Returns its record and its text, which is shown only now."""
     ensure_namespace(connection, check_namespace(namespace), clock)
     prefix = f"rk_{secrets.token_hex(4)}"
     secret = f"{prefix}_{secrets.token_urlsafe(32)}"

@@ -1,8 +1,8 @@
 """Settings: `RECALLD_*` environment variables, then `recalld.toml`, then the defaults below.
 
-This is the only place that reads the environment. `Limits` holds what a caller may send; it is its own class so that the
-layers below the API can take it without knowing the rest. The settings table in the documentation is made from here
-(`recalld doctor --settings`), so a field's description is what a user reads.
+This is the only place that reads the environment. `Limits` holds what a caller may send; it is its own class so that
+the layers below the API can take it without knowing the rest. The settings table in the documentation is made from
+here (`recalld doctor --settings`), so a field's description is what a user reads.
 
 Invariant: settings are frozen; nothing changes them after start.
 """

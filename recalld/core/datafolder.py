@@ -1,18 +1,27 @@
 """The data folder: who holds it, and what lies in it.
 
-A server that holds a data folder keeps a lock on `server.lock` for as long as it lives (the operating system lets go of it when
-the process ends, however it ends) and says in `server.json` where it listens. Commands on data ask here first: they speak
-HTTP to that server, and open the folder themselves only when none holds it.
+A server that holds a data folder keeps a lock on `server.lock` for as long as it lives (the operating system lets go
+of it when the process ends, however it ends) and says in `server.json` where it listens. Commands on data ask here
+first: they speak HTTP to that server, and open the folder themselves only when none holds it.
+
+The server's lock is exclusive and whoever asks takes a shared one for a moment, so that two who ask at once do not
+take each other for a server. Invariant: while the lock is held, `server.json` tells of its holder or is not there yet;
+what a killed server left is removed before the lock is taken.
 """
 
+import fcntl
 import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from recalld.core.errors import ConfigError, Unavailable
 
-from recalld.core.errors import ConfigError
+WAIT_SECONDS_MAX = 5.0
+_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +48,74 @@ class DataFolder:
             raise ConfigError(f"data_dir: {path} cannot be made: {error.strerror}") from None
         if not os.access(path, os.W_OK | os.X_OK):
             raise ConfigError(f"data_dir: {path} cannot be written to")
-        self._lock = FileLock(path / "server.lock")
+        self._told = path / "server.json"
+        self._held: int | None = None
 
     def hold(self, url: str) -> bool:
         """Hold the folder as the server at `url`; False where another server holds it already."""
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            return False
-        beside = self.path / "server.json.new"
-        beside.write_text(json.dumps(asdict(Holder(url, os.getpid()))), encoding="utf-8")
-        beside.replace(self.path / "server.json")
-        return True
+        give_up = time.monotonic() + WAIT_SECONDS_MAX
+        while time.monotonic() < give_up:
+            with self._locked(fcntl.LOCK_SH) as shared:
+                if shared is None:
+                    return False
+                self._told.unlink(missing_ok=True)
+            descriptor = self._lock(fcntl.LOCK_EX)
+            if descriptor is not None:
+                beside = self.path / "server.json.new"
+                beside.write_text(json.dumps(asdict(Holder(url, os.getpid()))), encoding="utf-8")
+                beside.replace(self._told)
+                self._held = descriptor
+                return True
+            time.sleep(_POLL_SECONDS)
+        return False
 
     def release(self) -> None:
         """Let go of the folder."""
-        if self._lock.is_locked:
-            (self.path / "server.json").unlink(missing_ok=True)
-            self._lock.release()
+        if self._held is not None:
+            self._told.unlink(missing_ok=True)
+            os.close(self._held)
+            self._held = None
 
     def holder(self) -> Holder | None:
-        """The server that holds the folder now, if one does."""
-        try:
-            with self._lock.acquire(timeout=0):
-                return None
-        except Timeout:
-            told = json.loads((self.path / "server.json").read_text(encoding="utf-8"))
-            return Holder(told["url"], told["pid"])
+        """The server that holds the folder now, if one does.
+
+        Raises:
+            Unavailable: one does, and does not say where it listens.
+        """
+        give_up = time.monotonic() + WAIT_SECONDS_MAX
+        while time.monotonic() < give_up:
+            with self._locked(fcntl.LOCK_SH) as shared:
+                if shared is not None:
+                    return None
+            try:
+                return Holder(**json.loads(self._told.read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                time.sleep(_POLL_SECONDS)
+        raise Unavailable(f"another process keeps {self.path / 'server.lock'} locked, and no server says that it does")
 
     def bytes_on_disk(self, *parts: str) -> int:
         """Size of a part of the folder, files and folders below it included."""
         root = self.path.joinpath(*parts)
         return sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) if root.exists() else 0
+
+    @contextmanager
+    def _locked(self, kind: int) -> Iterator[int | None]:
+        descriptor = self._lock(kind)
+        try:
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _lock(self, kind: int) -> int | None:
+        """A descriptor that keeps a lock of this kind until it is closed; None where another lock forbids it."""
+        descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor

@@ -1,12 +1,13 @@
 """The engine, the transactions and the one MetaData.
 
-SQLite is opened in WAL with `synchronous=FULL` (an acknowledged write survives a power cut) and `secure_delete=ON` (deleted
-text does not stay in free pages). SQLAlchemy's own transaction handling is switched off (`isolation_level=None`) and a
-`begin` event says `BEGIN IMMEDIATE` for writes: a deferred transaction that turns into a write fails at once when another
-process wrote in between (https://www.sqlite.org/lang_transaction.html); an immediate one waits its turn.
+SQLite is opened in WAL with `synchronous=FULL` (an acknowledged write survives a power cut) and `secure_delete=ON`
+(deleted text does not stay in free pages). SQLAlchemy's own transaction handling is switched off
+(`isolation_level=None`) and a `begin` event says `BEGIN IMMEDIATE` for writes: a deferred transaction that turns into
+a write fails at once when another process wrote in between (https://www.sqlite.org/lang_transaction.html); an
+immediate one waits its turn.
 
-Invariants: one transaction is one request or one job step; writes of one process queue at a lock instead of polling SQLite's.
-Times are stored as UTC text of fixed width, so that they compare as they sort.
+Invariants: one transaction is one request or one job step; writes of one process queue at a lock instead of polling
+SQLite's. Times are stored as UTC text of fixed width, so that they compare as they sort.
 """
 
 import json

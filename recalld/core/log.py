@@ -1,7 +1,7 @@
 """Structured logs to standard error: ids and figures, never memory text, queries or keys.
 
-JSON when it is not a terminal, so that a collector can read it; readable lines on one. The request log names the route's
-template, not its URL: a query string can hold memory text.
+JSON when it is not a terminal, so that a collector can read it; readable lines on one. The request log names the
+route's template, not its URL: a query string can hold memory text.
 """
 
 import logging

@@ -1,7 +1,8 @@
 """A scope: which user, agent and session a memory belongs to, within its namespace.
 
-In a query, a field that is given must match and one left out matches everything that the key may see. A key can be bound to
-a scope: then its fields are filled in, and another value for one of them is refused, never silently narrowed.
+In a query, a field that is given must match and one left out matches everything that the key may see. A key can be
+bound to a scope: then its fields are filled in, and another value for one of them is refused, never silently
+narrowed.
 """
 
 from dataclasses import dataclass, fields

@@ -1,9 +1,12 @@
-"""`recalld demo`: a real conversation, questions over it with citations, and a server that is killed in the middle of writing.
+"""`recalld demo`: a real conversation, questions over it with citations, and a server that is killed in the middle of
+writing.
 
-It does what a user does: starts `recalld serve` as a process of its own, with a temporary data folder and a free port, and talks to
-it through the Python SDK. The conversation is one of LongMemEval's (MIT; `NOTICE.md` beside it), 413 turns over two months.
+It does what a user does: starts `recalld serve` as a process of its own, with a temporary data folder and a free
+port, and talks to it through the Python SDK. The conversation is one of LongMemEval's (MIT; `NOTICE.md` beside it),
+413 turns over two months.
 
-Every figure that it prints is measured in this run; the check after the kill reads every acknowledged memory back by its id.
+Every figure that it prints is measured in this run; the check after the kill reads every acknowledged memory back by
+its id.
 """
 
 import gzip

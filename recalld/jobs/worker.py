@@ -1,8 +1,8 @@
 """The background loop: applies the outbox, writes what may wait, and does the upkeep.
 
-It runs as a thread inside `recalld serve` and as `recalld worker`; any number may run at once, because each step takes the
-index's writer lock or one SQL transaction. This is one of the two edges at which any error is caught: it is logged and tried
-again later, with a growing pause, so that one bad moment never stops the loop.
+It runs as a thread inside `recalld serve` and as `recalld worker`; any number may run at once, because each step
+takes the index's writer lock or one SQL transaction. This is one of the two edges at which any error is caught: it is
+logged and tried again later, with a growing pause, so that one bad moment never stops the loop.
 """
 
 import threading
