@@ -2,19 +2,39 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
 from api import errors
-from api.limits import BodyLimit, HostGuard, Observe, is_loopback
+from api.limits import BodyLimit, HostGuard, Observe
 from api.metrics import Metrics
 from api.routes import chat, embeddings, memories, recall, system
+from api.schemas import ProblemOut
 from recalld import __version__
 from recalld.bootstrap import Service
+from recalld.core.addresses import is_loopback
 
 DESCRIPTION = "A memory daemon for AI agents: write what happened, ask what matters now."
-PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ProblemOut, "description": "The request can not be carried out; `errors` names the fields"},
+    "5XX": {"model": ProblemOut, "description": "The server could not carry it out; `retryable` says if it may later"},
+}
+
+
+class Application(FastAPI):
+    """FastAPI, with its errors documented under the media type that they have."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            for status in PROBLEMS:
+                response = operation["responses"][status]
+                response["content"] = {errors.MEDIA_TYPE: next(iter(response["content"].values()))}
+        return document
 
 
 def create_app(service: Service) -> FastAPI:
@@ -27,8 +47,16 @@ def create_app(service: Service) -> FastAPI:
         yield
         await anyio.to_thread.run_sync(service.close)
 
-    app = FastAPI(title="recalld", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = Application(
+        title="recalld",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        responses=PROBLEMS,
+        generate_unique_id_function=lambda route: route.name,
+    )
     app.state.service = service
+    app.state.model_threads = anyio.CapacityLimiter(chat.MODEL_THREADS)
     metrics = Metrics(lambda: _waiting(service))
     app.include_router(memories.router)
     app.include_router(recall.router)

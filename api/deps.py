@@ -1,40 +1,45 @@
-"""What routes are given: who asks, a transaction, idempotency, cursors. The one place of the API that commits.
+"""What routes are given: who asks, a write that happens once, cursors. The one place of the API that commits.
 
-`Write` commits when the route's function has returned and *before* the reply is sent: `Depends(...,
-scope="function")` is what makes it so (FastAPI ends a `yield` dependency after the reply otherwise), and a test holds
-it. What must happen after the commit and before the reply, such as taking an erased vector out of its index, is put
-in `after_commit`.
+`Once.run` opens the transaction, carries out the write and commits, all within the route's own function: so no reply
+leaves before its commit. What must happen between the two, such as taking an erased vector out of its index, is put in
+`after_commit`. Reads open their transaction in the route's function too. A `yield` dependency would hold it while the
+route waits for a thread: when all threads wait for the write lock, or for a connection, none is left to end a
+transaction, and the server stands still for good (`tests/api/test_concurrency.py`).
 """
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Security
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
-from api.limits import is_loopback
 from memory.ports import Store
 from memory.store.sql import SqlStore
 from recalld.bootstrap import Service
 from recalld.core import access
 from recalld.core.access import Principal, StoredReply
+from recalld.core.addresses import is_loopback
 from recalld.core.db import Connection
 from recalld.core.errors import Forbidden, InvalidInput, Unauthorized
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
 ServiceDep = Annotated[Service, Depends(_service)]
+BEARER = HTTPBearer(auto_error=False, scheme_name="key", description="`rk_...`; not needed while no key exists")
 
 
-def principal(request: Request, service: ServiceDep) -> Principal:
+def principal(
+    request: Request, service: ServiceDep, _documented: Annotated[object, Security(BEARER)] = None
+) -> Principal:
     """Whose request this is. While no key was ever made: anyone on loopback, as namespace `default`."""
     with service.database.read() as connection:
         if access.any_key(connection):
@@ -47,21 +52,13 @@ def principal(request: Request, service: ServiceDep) -> Principal:
 Caller = Annotated[Principal, Depends(principal)]
 
 
-def _writer(who: Caller) -> Principal:
+async def _writer(who: Caller) -> Principal:
     if who.read_only:
         raise Forbidden("this key is read-only")
     return who
 
 
 Writer = Annotated[Principal, Depends(_writer)]
-
-
-def _read(service: ServiceDep) -> Iterator[Store]:
-    with service.read_store() as store:
-        yield store
-
-
-Read = Annotated[Store, Depends(_read, scope="function")]
 
 
 @dataclass(slots=True)
@@ -73,47 +70,44 @@ class WriteTransaction:
     after_commit: list[Callable[[], object]] = field(default_factory=list)
 
 
-def _write(service: ServiceDep) -> Iterator[WriteTransaction]:
-    with service.database.write() as connection:
-        transaction = WriteTransaction(connection, SqlStore(connection))
-        yield transaction
-    for step in transaction.after_commit:
-        step()
-    service.worker.wake()
-
-
-Write = Annotated[WriteTransaction, Depends(_write, scope="function")]
+Act = Callable[[WriteTransaction], tuple[BaseModel, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Idempotent:
-    """Runs a write once for each `Idempotency-Key`: its repetition is answered with the same reply."""
+    """Runs a write, once for each `Idempotency-Key`: its repetition is answered with the same reply."""
 
     service: Service
     who: Principal
-    write: WriteTransaction
     key: str | None
     request_digest: str
 
-    def run(self, status: int, act: Callable[[], tuple[BaseModel, list[str]]]) -> JSONResponse:
-        """Reply with what `act` returns, or with what it returned before.
+    def run(self, status: int, act: Act) -> JSONResponse:
+        """Carry out `act` and commit; where it was carried out before, reply as then.
 
         Args:
             act: does the work; returns the reply and the ids of the memories that it shows.
         """
+        with self.service.database.write() as connection:
+            write = WriteTransaction(connection, SqlStore(connection))
+            reply = self._once(write, status, act)
+        for step in write.after_commit:
+            step()
+        self.service.worker.wake()
+        headers = {"ETag": f'"{reply.body["version"]}"'} if "version" in reply.body else {}
+        return JSONResponse(reply.body, status_code=reply.status, headers=headers)
+
+    def _once(self, write: WriteTransaction, status: int, act: Act) -> StoredReply:
         if self.key is None:
-            return _reply(status, act()[0].model_dump(mode="json"))
-        settings = self.service.settings
-        clock = self.service.clock
-        known = access.find_reply(
-            self.write.connection, self.who, self.key, self.request_digest, clock, settings.idempotency_hours
-        )
+            return StoredReply(status, act(write)[0].model_dump(mode="json"))
+        clock, hours = self.service.clock, self.service.settings.idempotency_hours
+        known = access.find_reply(write.connection, self.who, self.key, self.request_digest, clock, hours)
         if known is not None:
-            return _reply(known.status, known.body)
-        model, memory_ids = act()
-        stored = StoredReply(status, model.model_dump(mode="json"))
-        access.keep_reply(self.write.connection, self.who, self.key, self.request_digest, stored, memory_ids, clock)
-        return _reply(stored.status, stored.body)
+            return known
+        model, memory_ids = act(write)
+        reply = StoredReply(status, model.model_dump(mode="json"))
+        access.keep_reply(write.connection, self.who, self.key, self.request_digest, reply, memory_ids, clock)
+        return reply
 
 
 async def _request_digest(request: Request) -> str:
@@ -121,10 +115,9 @@ async def _request_digest(request: Request) -> str:
     return hashlib.sha256(told).hexdigest()
 
 
-def _idempotent(
+async def _idempotent(
     service: ServiceDep,
     who: Writer,
-    write: Write,
     request_digest: Annotated[str, Depends(_request_digest)],
     idempotency_key: Annotated[
         str | None, Header(description="the same key with the same request is carried out once (24 h)")
@@ -133,30 +126,25 @@ def _idempotent(
     most = access.IDEMPOTENCY_KEY_CHARS_MAX
     if idempotency_key is not None and not (1 <= len(idempotency_key) <= most and idempotency_key.isprintable()):
         raise InvalidInput.of("Idempotency-Key", f"1 to {most} printable characters", most)
-    return Idempotent(service, who, write, idempotency_key, request_digest)
+    return Idempotent(service, who, idempotency_key, request_digest)
 
 
-Once = Annotated[Idempotent, Depends(_idempotent, scope="function")]
+Once = Annotated[Idempotent, Depends(_idempotent)]
 
 
-def _reply(status: int, body: dict[str, object]) -> JSONResponse:
-    headers = {"ETag": f'"{body["version"]}"'} if "version" in body else {}
-    return JSONResponse(body, status_code=status, headers=headers)
-
-
-def encode_cursor(namespace: str, place: int | None) -> str | None:
-    """An opaque cursor for a place in a list of this namespace."""
+def encode_cursor(list_name: str, place: int | None) -> str | None:
+    """An opaque cursor for a place in a list; `list_name` names the list, namespace included."""
     if place is None:
         return None
     raw = place.to_bytes(8, "big")
-    return base64.urlsafe_b64encode(raw + _seal(namespace, raw)).decode().rstrip("=")
+    return base64.urlsafe_b64encode(raw + _seal(list_name, raw)).decode().rstrip("=")
 
 
-def decode_cursor(namespace: str, cursor: str | None) -> int | None:
-    """The place that a cursor of this namespace names.
+def decode_cursor(list_name: str, cursor: str | None) -> int | None:
+    """The place that a cursor of this list names.
 
     Raises:
-        InvalidInput: it was not made here.
+        InvalidInput: the list did not give it.
     """
     if cursor is None:
         return None
@@ -165,14 +153,11 @@ def decode_cursor(namespace: str, cursor: str | None) -> int | None:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
         raise wrong from None
-    if (
-        len(raw) != 16
-        or raw[8:] != _seal(namespace, raw[:8])
-        or encode_cursor(namespace, int.from_bytes(raw[:8])) != cursor
-    ):
+    place = int.from_bytes(raw[:8], signed=True)
+    if len(raw) != 16 or place < 0 or encode_cursor(list_name, place) != cursor:
         raise wrong
-    return int.from_bytes(raw[:8])
+    return place
 
 
-def _seal(namespace: str, raw: bytes) -> bytes:
-    return hashlib.blake2b(raw, digest_size=8, person=b"cursor", key=namespace.encode()[:64]).digest()
+def _seal(list_name: str, raw: bytes) -> bytes:
+    return hashlib.blake2b(raw + list_name.encode(), digest_size=8, person=b"cursor").digest()

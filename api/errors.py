@@ -24,6 +24,8 @@ FIELD_ERRORS_MAX = 20
 logger = log.get("api")
 
 _LIMITS = ("max_length", "min_length", "ge", "gt", "le", "lt", "expected")
+_UNION_MEMBERS = ("str", "constrained-str")
+"""What pydantic puts in a path for the member of a union that it tried, besides `list[...]`: it names no field."""
 _CODES = {404: "no_such_route", 405: "method_not_allowed", 415: "unsupported_media"}
 
 
@@ -51,7 +53,7 @@ def invalid(errors: Sequence[Any]) -> InvalidInput:
 
 
 def _field_error(error: Any) -> FieldError:
-    where = [str(part) for part in error["loc"]]
+    where = [str(part) for part in error["loc"] if part not in _UNION_MEMBERS and "[" not in str(part)]
     if len(where) > 1 and where[0] in ("body", "query", "path", "header"):
         where = where[1:]
     context = error.get("ctx") or {}

@@ -1,18 +1,19 @@
-"""What is checked before a route sees a request: where it was sent to, who sent it, how large it is, and whether it
-is JSON.
+"""What is checked before a route sees a request: where it was sent to, who sent it, how large it is, and
+what it is made of.
 
 Plain ASGI, outermost first: `Observe` (log and metrics) -> `HostGuard` -> `BodyLimit` -> the application. `HostGuard`
 is what keeps a web page from talking to a server on loopback by pointing its own name at 127.0.0.1 (DNS rebinding).
 `BodyLimit` counts while it reads and stops at the limit, whatever `Content-Length` says.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
-from ipaddress import ip_address
 from time import perf_counter
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.datastructures import Headers
@@ -21,9 +22,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import problem
 from api.metrics import Metrics
 from recalld.core import log
-from recalld.core.errors import MalformedBody, MisdirectedHost, TooLarge, UnsupportedMediaType
+from recalld.core.addresses import LOOPBACK_NAMES
+from recalld.core.errors import InvalidInput, MalformedBody, MisdirectedHost, TooLarge, UnsupportedMediaType
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+CLIENT_LEFT = 499
+PREFIXES_KEY = "x-query-prefixes"
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::\d{1,5})?")
 logger = log.get("http")
 
 
@@ -32,7 +36,7 @@ class HostGuard:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str]) -> None:
         self._app = app
-        self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
+        self._hosts = LOOPBACK_NAMES | {_name_of(host) or host.lower() for host in hosts}
         self._origins = {origin.rstrip("/").lower() for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,14 +46,12 @@ class HostGuard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         origin = headers.get("origin")
-        if _name_of(f"//{host}") not in self._hosts:
-            await problem(MisdirectedHost("Host: not served here; RECALLD_ALLOWED_HOSTS adds a name"))(
-                scope, receive, send
-            )
+        if _name_of(host) not in self._hosts:
+            wrong = MisdirectedHost.of("Host", "not served here; RECALLD_ALLOWED_HOSTS adds a name")
+            await problem(wrong)(scope, receive, send)
         elif origin is not None and not self._welcome(origin, host):
-            await problem(MisdirectedHost("Origin: not served here; RECALLD_ALLOWED_ORIGINS adds one"))(
-                scope, receive, send
-            )
+            wrong = MisdirectedHost.of("Origin", "not served here; RECALLD_ALLOWED_ORIGINS adds one")
+            await problem(wrong)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -69,7 +71,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        too_large = problem(TooLarge(f"the body is larger than {self._bytes_max} bytes"))
+        too_large = problem(TooLarge.of("body", f"at most {self._bytes_max} bytes", self._bytes_max))
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdigit() and int(announced) > self._bytes_max:
             await too_large(scope, receive, send)
@@ -80,7 +82,7 @@ class BodyLimit:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return
+                return  # nobody is left to answer
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._bytes_max:
@@ -111,7 +113,7 @@ class Observe:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        status = 500
+        status = CLIENT_LEFT
 
         async def watch(message: Message) -> None:
             nonlocal status
@@ -121,6 +123,9 @@ class Observe:
 
         try:
             await self._app(scope, receive, watch)
+        except Exception:
+            status = 500
+            raise
         finally:
             took_s = perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
@@ -130,13 +135,25 @@ class Observe:
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, if it has one, is strict UTF-8 JSON: no NaN, no lone surrogates, not bottomless."""
+    """A route that takes UTF-8 and nothing that it does not know.
+
+    The body, if it has one, is strict JSON: no NaN, no lone surrogates, not bottomless. A query parameter that the
+    route does not have is an error, not a silence; `PREFIXES_KEY` in its `openapi_extra` lists how others may begin.
+    """
+
+    strict_query: ClassVar[bool] = True
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        """FastAPI's handler, behind the check."""
+        """FastAPI's handler, behind the checks."""
         handle = super().get_route_handler()
+        names = _query_names(self.dependant)
+        prefixes = tuple((self.openapi_extra or {}).get(PREFIXES_KEY, ()))
 
         async def handler(request: Request) -> Response:
+            _check_utf8(request)
+            for name in request.query_params if self.strict_query else ():
+                if name not in names and not (name.startswith(prefixes) and name not in prefixes):
+                    raise InvalidInput.of(name[:100], "is not a parameter of this request")
             if self.body_field is not None:
                 request._json = _parse(await request.body(), request.headers.get("content-type"))
             return await handle(request)
@@ -144,30 +161,38 @@ class JsonRoute(APIRoute):
         return handler
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an address or name means this machine."""
-    if address.lower() in LOOPBACK_NAMES:
-        return True
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+class OpenAIRoute(JsonRoute):
+    """A route that clients of OpenAI's call: what it does not know, they may send."""
+
+    strict_query = False
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    return {field.alias for field in dependant.query_params}.union(*map(_query_names, dependant.dependencies))
+
+
+def _check_utf8(request: Request) -> None:
+    """Refuse what would be read with replacement characters in it."""
+    for part, raw in (("path", request.scope.get("raw_path", b"")), ("query", request.scope["query_string"])):
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            raise InvalidInput.of(part, "must be UTF-8, percent-encoded") from None
 
 
 def _parse(body: bytes, content_type: str | None) -> Any:
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise UnsupportedMediaType("Content-Type: must be application/json")
+        raise UnsupportedMediaType.of("Content-Type", "must be application/json")
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
         where = str(error).partition(" at line ")
         place = f" at line {where[2]}" if where[1] else ""
-        raise MalformedBody(f"body: not JSON in UTF-8{place}") from None
+        raise MalformedBody.of("body", f"not JSON in UTF-8{place}") from None
 
 
-def _name_of(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
+def _name_of(host: str) -> str | None:
+    """The name or address in a `Host` header, in lower case; None where it is not one."""
+    found = _HOST.fullmatch(host.lower())
+    return found["v6"] or found["name"] if found else None

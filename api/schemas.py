@@ -4,8 +4,9 @@ Input models refuse unknown fields, so that a misspelt one is an error and not a
 a zone, read to UTC. Output models are made from the values of `memory`, which know nothing of HTTP.
 """
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +17,7 @@ from pydantic import (
     Field,
     JsonValue,
     WithJsonSchema,
-    model_validator,
+    field_validator,
 )
 
 from memory.context import Context
@@ -24,12 +25,18 @@ from memory.model import KINDS, Item, Kind, Memory, Receipt, State, WrittenKind
 from memory.recall import Hit, Question, Recall
 from recalld.core.scope import Scope
 
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def _text_only(value: object) -> object:
-    if not isinstance(value, str | datetime):
-        raise ValueError("must be RFC 3339 text with a zone")
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not hold the NUL character")
+    return text
+
+
+def _rfc3339(value: object) -> object:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be RFC 3339 text with a zone, such as 2026-03-14T09:00:00Z")
     return value
 
 
@@ -40,9 +47,11 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("must lie within the years 1 to 9999 in UTC") from None
 
 
+WithoutNul = AfterValidator(_no_nul)
+Name = Annotated[str, Field(min_length=1, max_length=256), WithoutNul]
 Time = Annotated[
     AwareDatetime,
-    BeforeValidator(_text_only),
+    BeforeValidator(_rfc3339),
     AfterValidator(_to_utc),
     WithJsonSchema({"type": "string", "format": "date-time", "description": "RFC 3339, with a zone"}),
 ]
@@ -52,7 +61,7 @@ class _Input(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Output(BaseModel):
+class Output(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
@@ -106,11 +115,12 @@ class PatchIn(_Input):
     speaker: Name | None = None
     frame: dict[str, JsonValue] | None = None
 
-    @model_validator(mode="after")
-    def _keep_text(self) -> Self:
-        if "text" in self.model_fields_set and self.text is None:
-            raise ValueError("text: can not be removed")
-        return self
+    @field_validator("text")
+    @classmethod
+    def _keep_text(cls, text: str | None) -> str | None:
+        if text is None:
+            raise ValueError("can not be removed")
+        return text
 
     def given(self) -> dict[str, Any]:
         """Only what the request holds."""
@@ -150,18 +160,18 @@ class ContextIn(RecallIn):
     token_budget: int | None = Field(None, ge=1, description="absent: the server's setting", strict=True)
 
 
-class ScopeOut(_Output):
+class ScopeOut(Output):
     user_id: str | None
     agent_id: str | None
     session_id: str | None
 
 
-class DeriverOut(_Output):
+class DeriverOut(Output):
     name: str
     version: str
 
 
-class MemoryOut(_Output):
+class MemoryOut(Output):
     """One version of a memory."""
 
     id: str
@@ -210,20 +220,20 @@ _MEMORY_FIELDS = (
 )  # fmt: skip
 
 
-class AddedOut(_Output):
+class AddedOut(Output):
     """The kept memories, in the order of the items."""
 
     items: list[MemoryOut]
 
 
-class PageOut(_Output):
+class PageOut(Output):
     """A part of a list, newest first; `next_cursor` asks for what follows."""
 
     items: list[MemoryOut]
     next_cursor: str | None
 
 
-class HitOut(_Output):
+class HitOut(Output):
     """A recalled memory: `score` orders within this recall, `relevance` is a probability in [0, 1]."""
 
     memory: MemoryOut
@@ -237,7 +247,7 @@ class HitOut(_Output):
         return cls(memory=MemoryOut.of(hit.memory), score=hit.score, relevance=hit.relevance, signals=hit.signals)
 
 
-class RecallOut(_Output):
+class RecallOut(Output):
     """Memories, best first; `relevant: false` means that nothing here answers the question."""
 
     recall_id: str
@@ -260,13 +270,13 @@ class RecallOut(_Output):
         )
 
 
-class BlockOut(_Output):
+class BlockOut(Output):
     text: str
     memory_ids: list[str]
     tokens: int
 
 
-class ContextOut(_Output):
+class ContextOut(Output):
     """A prompt-ready text within the budget, and where each block of it comes from."""
 
     text: str
@@ -296,7 +306,7 @@ class ContextOut(_Output):
         )
 
 
-class ReceiptOut(_Output):
+class ReceiptOut(Output):
     """What an erasure removed, by place. `rescan: null`: the data folder was not scanned for what is left."""
 
     id: str
@@ -323,13 +333,13 @@ class ReceiptOut(_Output):
         )
 
 
-class FieldErrorOut(_Output):
+class FieldErrorOut(Output):
     field: str
     message: str
     limit: int | float | str | None = None
 
 
-class ProblemOut(_Output):
+class ProblemOut(Output):
     """RFC 9457 `application/problem+json`. It never repeats the input."""
 
     type: str
@@ -341,7 +351,19 @@ class ProblemOut(_Output):
     errors: list[FieldErrorOut]
 
 
-class StatsOut(_Output):
+class HealthOut(Output):
+    status: Literal["ok"]
+    version: str
+
+
+class ReadyOut(Output):
+    """Whether this instance can serve, and what each check says."""
+
+    status: Literal["ready", "not ready"]
+    checks: dict[str, str]
+
+
+class StatsOut(Output):
     """How much this namespace holds, and where."""
 
     namespace: str

@@ -25,7 +25,10 @@ NAME_CHARS_MAX = 256
 ROLE_CHARS_MAX = 64
 EXTERNAL_ID_CHARS_MAX = 512
 FIELD_ERRORS_MAX = 20
-_QUESTION = re.compile(r"[^.!?\n]*\?")
+_QUESTION_MARKS = "?？؟"
+_QUESTION = re.compile(rf"[^.!。！\n{_QUESTION_MARKS}]*[{_QUESTION_MARKS}]+")
+# NUL in JSON text: behind an even number of backslashes, each pair of which stands for one.
+_JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def check(items: Sequence[Item], limits: Limits, prefix: str = "items") -> None:
@@ -61,8 +64,8 @@ def check_item(item: Item, limits: Limits, at: str = "") -> list[FieldError]:
     ):
         if value is not None and not 1 <= len(value) <= most:
             wrong.append(FieldError(f"{dot}{name}", f"1 to {most} characters", most))
-        elif value is not None and "\x00" in value:
-            wrong.append(FieldError(f"{dot}{name}", "must not hold the NUL character"))
+        elif value is not None:
+            wrong += check_text(value, 4 * most, f"{dot}{name}")
     wrong += check_json(item.metadata, limits, f"{dot}metadata")
     if item.frame is not None:
         wrong += check_json(item.frame, limits, f"{dot}frame")
@@ -99,7 +102,7 @@ def check_json(value: Mapping[str, Any], limits: Limits, field: str) -> list[Fie
         return [FieldError(field, "must not hold NaN or infinity")]
     if size > limits.metadata_bytes_max:
         return [FieldError(field, f"at most {limits.metadata_bytes_max} bytes as JSON", limits.metadata_bytes_max)]
-    if "\\u0000" in text:
+    if _JSON_NUL.search(text):
         return [FieldError(field, "must not hold the NUL character")]
     return []
 
@@ -144,10 +147,9 @@ def embedded_text(memory: Memory, previous: Memory | None) -> str:
 def last_question(text: str) -> str | None:
     """The last question of a text that ends in one, within its last 300 characters; None where it does not."""
     tail = text.rstrip()[-300:]
-    if not tail.endswith("?"):
+    if not tail.endswith(tuple(_QUESTION_MARKS)):
         return None
-    questions = _QUESTION.findall(tail)
-    return questions[-1].strip() or None if questions else None
+    return str(_QUESTION.findall(tail)[-1]).strip()
 
 
 def content_digest(text: str) -> bytes:

@@ -25,11 +25,13 @@ class Searchable:
         rows: `[N]` row numbers, ascending.
         lengths: `[N]` analysed terms of each.
         pending: those of `rows` whose vector is not indexed yet, newest last.
+        speakers: whoever said any of them.
     """
 
     rows: Rows
     lengths: NDArray[np.int32]
     pending: Rows
+    speakers: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from recalld.core.config import Limits
 from recalld.core.errors import InvalidInput
 from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, Scope
-from retrieval.pipeline import Candidate, Corpus, Pipeline, RowText
+from retrieval.pipeline import SIGNALS, Candidate, Corpus, Pipeline, RowText
 from retrieval.plan import plan
 
 
@@ -105,7 +105,7 @@ class Recaller:
             loaded.update(self._load(store, who.namespace, rows, question.known_at))
             return [_row_text(loaded[row]) for row in rows]
 
-        corpus = Corpus(found.rows, found.lengths, store.lexical(scope), fresh, describe)
+        corpus = Corpus(found.rows, found.lengths, sorted(found.speakers), store.lexical(scope), fresh, describe)
         asked = plan(question.query, question.now or now)
         candidates = self._pipeline.search(who.namespace, asked, corpus, question.limit)
         hits = [_hit(loaded[candidate.row], candidate) for candidate in candidates]
@@ -137,7 +137,7 @@ class Recaller:
     def _explain(self, terms: Sequence[str], searched: int) -> dict[str, Any]:
         weights = self._pipeline.settings
         return {
-            "weights": {name: getattr(weights, name) for name in ("dense", "lexical", "speaker", "date")},
+            "weights": {name: getattr(weights, name) for name in SIGNALS},
             "terms": list(terms),
             "searched": searched,
         }
@@ -153,7 +153,9 @@ def _as_known(store: Store, memory: Memory, known_at: datetime) -> Memory:
 
 
 def _row_text(memory: Memory) -> RowText:
-    return RowText(memory.item.text, memory.item.speaker, memory.item.occurred_at)
+    item = memory.item
+    session = item.scope if item.scope.session_id is not None else None
+    return RowText(item.text, item.speaker, item.occurred_at, session)
 
 
 def _hit(memory: Memory, candidate: Candidate) -> Hit:

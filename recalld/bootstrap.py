@@ -1,8 +1,8 @@
 """The one composition root: settings in, a working service out.
 
-Everything that has a choice of implementations is chosen here, in a dictionary of constructors. Slow optional packages
-(torch, sentence-transformers) are imported inside the constructor that needs them, so that a service without them
-starts without them.
+Everything that has a choice of implementations is chosen here, in a dictionary of constructors. Slow packages (torch,
+sentence-transformers, onnxruntime) are imported inside the constructor that needs them, so that a service without
+them starts without them.
 """
 
 import threading
@@ -32,7 +32,6 @@ from recalld.llm.ports import LanguageModel
 from recalld.llm.remote import OpenAICompatibleModel
 from recalld.models.folder import path_of
 from retrieval.encode_hash import HashEncoder
-from retrieval.encode_onnx import OnnxEncoder, OnnxSettings
 from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.rerank import IdentityReranker
@@ -157,13 +156,19 @@ def make_encoder(settings: Settings) -> Encoder:
     """
     name, _, argument = settings.encoder.partition(":")
     makers: dict[str, Callable[[], Encoder]] = {
-        "minilm": lambda: OnnxEncoder(OnnxSettings(threads=settings.encoder_threads)),
+        "minilm": lambda: _minilm(settings.encoder_threads),
         "hash": HashEncoder,
         "st": lambda: _sentence_transformers(argument),
     }
     if name not in makers or (name == "st") != bool(argument):
         raise ConfigError("encoder: must be minilm, hash, or st:NAME_OR_FOLDER")
     return makers[name]()
+
+
+def _minilm(threads: int) -> Encoder:
+    from retrieval.encode_onnx import OnnxEncoder, OnnxSettings
+
+    return OnnxEncoder(OnnxSettings(threads=threads))
 
 
 def _sentence_transformers(name: str) -> Encoder:

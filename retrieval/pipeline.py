@@ -1,7 +1,10 @@
 """Recall: a query and the rows it may see, to ranked rows with signals and a relevance.
 
     plan -> lexical + vector over the allowed rows -> fuse (sum of standard scores) -> pool
-         -> speaker and date signals on the pool -> rerank -> best `limit`
+         -> on the pool: speaker and date, then the best score of the row's session -> rerank -> best `limit`
+
+The session counts because a conversation stays on its subject: a turn beside the best answer is more likely to be evidence
+than an equal one in a session that has nothing better.
 
 SQL decides `Corpus.rows` before any search, so a filter never costs results. A row whose vector is not there yet
 stands at the mean of the dense signal (0 standard deviations), and full text finds it all the same. Ties go to the
@@ -10,7 +13,7 @@ older row, so that the order does not depend on how rows were batched.
 Source of the weights: the LoCoMo benchmark, `bench/results/locomo.json`, where each signal is an ablation row.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.fuse import zscore
-from retrieval.plan import Plan, named_speakers
+from retrieval.plan import Plan, in_first_person, named_speakers
 from retrieval.ports import Encoder, Floats, LexicalIndex, Reranker, Rows, VectorIndex
+from retrieval.ranking import best
 from retrieval.times import date_match, resolve
 
-SIGNALS = ("dense", "lexical", "speaker", "date")
+SIGNALS = ("dense", "lexical", "speaker", "date", "session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,19 @@ class PipelineSettings:
         dense, lexical: weights of the standard scores over all searched rows.
         speaker: added where the speaker is the one person that the query names.
         date: times the date match in [0, 1].
+        session: times the best sum of the above among the pool's rows of the same session; its own where it has none.
+        first_person: whether the encoder sees the speakers that a query names as "I" and "my".
         pool_rows: rows that get the signals which need the text.
         relevance_*: a logistic regression on the raw cosine and the share of the best possible BM25.
         relevant_from: the relevance from which a recall counts as answered.
     """
 
     dense: float = 1.0
-    lexical: float = 1.0
-    speaker: float = 1.5
-    date: float = 2.0
+    lexical: float = 0.4
+    speaker: float = 3.0
+    date: float = 3.0
+    session: float = 0.5
+    first_person: bool = True
     pool_rows: int = 200
     relevance_bias: float = -6.0
     relevance_cosine: float = 8.0
@@ -51,11 +59,12 @@ class PipelineSettings:
 
 @dataclass(frozen=True, slots=True)
 class RowText:
-    """What the pipeline has to know of a row in the pool."""
+    """What the pipeline has to know of a row in the pool; `session` is equal for rows of one session, None outside any."""
 
     text: str
     speaker: str | None
     occurred_at: datetime | None
+    session: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class Corpus:
     Attributes:
         rows: `[N]` ascending.
         lengths: `[N]` analysed terms of each.
+        speakers: whoever said any of them, each once.
         lexical: the full-text index within the query's scope.
         fresh: vectors of rows that the index does not have yet, or has an older version of.
         describe: gives the texts of rows, in order.
@@ -72,6 +82,7 @@ class Corpus:
 
     rows: Rows
     lengths: NDArray[np.int32]
+    speakers: Sequence[str]
     lexical: LexicalIndex
     fresh: Mapping[int, Floats]
     describe: Callable[[Sequence[int]], Sequence[RowText]]
@@ -107,19 +118,21 @@ class Pipeline:
         if not len(corpus.rows):
             return []
         weights = self.settings
-        cosines = self._cosines(namespace, query.query, corpus)
+        named = named_speakers(query, corpus.speakers)
+        asked = in_first_person(query, named) if weights.first_person else query.query
+        cosines = self._cosines(namespace, asked, corpus)
         lexical, share = self._lexical(namespace, query.terms, corpus)
-        dense_z = np.nan_to_num(zscore(cosines))
-        lexical_z = zscore(lexical)
+        dense_z, lexical_z = zscore(cosines), zscore(lexical)
         first = weights.dense * dense_z + weights.lexical * lexical_z
-        pool = np.lexsort((corpus.rows, -first))[: max(limit, weights.pool_rows)]
-        texts = corpus.describe([int(row) for row in corpus.rows[pool]])
-        speaker, dates = _text_signals(query, texts)
-        scores = (first[pool] + weights.speaker * speaker + weights.date * dates).astype(np.float32)
-        scores = self._reranker.rerank(query.query, [text.text for text in texts], scores)
+        pool, first = best(np.arange(len(first)), first, max(limit, weights.pool_rows))
+        texts = corpus.describe(corpus.rows[pool].tolist())
+        speaker, dates = _speaker_signal(named, texts), _date_signal(query, texts)
+        turn = (first + weights.speaker * speaker + weights.date * dates).astype(np.float32)
+        session = _best_of_session(turn, texts)
+        scores = self._reranker.rerank(query.query, [text.text for text in texts], turn + weights.session * session)
+        order = np.lexsort((pool, -scores))[:limit]
         relevance = self._relevance(np.nan_to_num(cosines[pool]), share[pool])
-        best = np.lexsort((corpus.rows[pool], -scores))[:limit]
-        signals = np.stack([dense_z[pool], lexical_z[pool], speaker, dates])
+        signals = np.stack([dense_z[pool], lexical_z[pool], speaker, dates, session])
         return [
             Candidate(
                 int(corpus.rows[pool[i]]),
@@ -127,7 +140,7 @@ class Pipeline:
                 float(relevance[i]),
                 dict(zip(SIGNALS, (round(float(value), 4) for value in signals[:, i]), strict=True)),
             )
-            for i in best
+            for i in order
         ]
 
     def _cosines(self, namespace: str, query: str, corpus: Corpus) -> Floats:
@@ -156,14 +169,23 @@ class Pipeline:
         return (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
 
 
-def _text_signals(query: Plan, texts: Sequence[RowText]) -> tuple[Floats, Floats]:
-    """Whether each row's speaker is the one that the query names, and how well its dates match."""
-    named = named_speakers(query, [text.speaker for text in texts])
-    speaker = np.zeros(len(texts), dtype=np.float32)
-    if len(named) == 1:
-        speaker = np.array([text.speaker in named for text in texts], dtype=np.float32)
-    dates = np.zeros(len(texts), dtype=np.float32)
-    if query.dates:
-        matches = (date_match(query.dates, text.occurred_at, resolve(text.text, text.occurred_at)) for text in texts)
-        dates = np.fromiter(matches, dtype=np.float32, count=len(texts))
-    return speaker, dates
+def _speaker_signal(named: frozenset[str], texts: Sequence[RowText]) -> Floats:
+    """1 for each row that was said by the one person whom the query names; 0 everywhere where it names none or more."""
+    return np.array([len(named) == 1 and text.speaker in named for text in texts], dtype=np.float32)
+
+
+def _date_signal(query: Plan, texts: Sequence[RowText]) -> Floats:
+    """How well each row's dates match those of the query, in [0, 1]."""
+    if not query.dates:
+        return np.zeros(len(texts), dtype=np.float32)
+    matches = (date_match(query.dates, text.occurred_at, resolve(text.text, text.occurred_at)) for text in texts)
+    return np.fromiter(matches, dtype=np.float32, count=len(texts))
+
+
+def _best_of_session(scores: Floats, texts: Sequence[RowText]) -> Floats:
+    """The best of `scores` in each row's session; a row outside any session is one of its own."""
+    most: dict[Hashable, float] = {}
+    sessions = [number if text.session is None else (text.session,) for number, text in enumerate(texts)]
+    for session, score in zip(sessions, scores.tolist(), strict=True):
+        most[session] = max(score, most.get(session, score))
+    return np.array([most[session] for session in sessions], dtype=np.float32)

@@ -1,8 +1,9 @@
 """How rules run over coded words: what a rule may look at, and which matches count.
 
-A rule is one row of a table: a pattern over the codes of `retrieval.time_words`, and a pure builder that makes a span of
-the match or says no. The longest match wins, then the leftmost, then the earlier rule. Patterns are bounded, so that a
-pass over a text is linear in its tokens. `applied` leaves one token `A` in place of each match, for other rules to build on.
+A rule is one row of a table: a pattern over the codes of `retrieval.time_words`, and a pure builder that makes a span
+of the match or says no. The longest match wins, then the leftmost, then the earlier rule. Patterns are bounded, so that
+a pass over a text is linear in its tokens. `applied` leaves one token `A` in place of each match, which other rules
+build on.
 """
 
 import re
@@ -49,7 +50,7 @@ class Found:
     @property
     def unit(self) -> str:
         """The unit or weekend of the match; a part of a day counts as its day."""
-        return self.get("UK") or "day"
+        return self.get("U2yK") or "day"
 
     @property
     def count(self) -> tuple[int, int]:
@@ -59,7 +60,7 @@ class Found:
 
     @property
     def tense(self) -> Mode | None:
-        """Past or future, by "since" or by the sentence's nearest verb that tells, before the match or else after it."""
+        """Past or future: by "since", or by the sentence's nearest verb that tells, first before the match."""
         codes = self.reading.codes
         if self.before == "^":
             return "since"
@@ -85,7 +86,7 @@ Rule = tuple[re.Pattern[str], Builder]
 
 
 def rules(table: Sequence[tuple[str, Builder]]) -> tuple[Rule, ...]:
-    """The rows of a table, compiled; in a pattern `#` is a count ("two", "a couple of") and `+` stands for "since" too."""
+    """The rows of a table, compiled; in a pattern `#` is a count ("a couple of"), and `+` stands for "since" too."""
     return tuple((re.compile(pattern.replace("#", _COUNT).replace("+", "+^")), build) for pattern, build in table)
 
 

@@ -1,8 +1,8 @@
 """Rules that build on dates: "the Friday before 15 July", "early August", "from May to July", "the week of 9 June".
 
 The dates found before are the tokens `A` of the reading (see `retrieval.time_match`). The rules are meant to run twice:
-"from the end of A to A" needs a pass for "the end of A". A date that took its year from the anchor ("11 August") takes it
-from the date beside it where that one has its own ("between 11 August and 15 August 2023").
+"from the end of A to A" needs a pass for "the end of A". A date that took its year from the anchor ("11 August") takes
+it from the date beside it where that one has its own ("between 11 August and 15 August 2023").
 """
 
 from typing import Final
@@ -37,6 +37,14 @@ def _weekday_of(found: Found) -> Span | None:
     if week.precision != "week":
         return None
     return calendar_unit(nth_weekday(week.days, found.get("W"), 1), "day", week.anchored)
+
+
+def _day_of(found: Found) -> Span | None:
+    """The 15th of last month."""
+    (month,) = found.all("A")
+    low, high = month.days
+    day = low + found.get("O") - 1
+    return calendar_unit(day, "day", month.anchored) if month.precision == "month" and low <= day < high else None
 
 
 def _beside(found: Found) -> Span | None:
@@ -129,7 +137,8 @@ AROUND: Final = rules(
     (
         (r"[Ww]c?t?A", _same_day),
         (r"WP?o?A|A[p+]?W", _weekday_of),
-        (r"l?[WwUKP][BF]t?A|#[UKP][BF]t?A", _beside),
+        (r"l?[WwUKP][BF]t?A|#[U2KP][BF]t?A", _beside),
+        (r"Oo?A", _day_of),
         (r"[UKP]oA", _unit_with),
         (r"[TOl][UKW][oi]t?A", _nth),
         (r"b~?i?t?A|Eot?A", _part),

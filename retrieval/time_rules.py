@@ -1,16 +1,16 @@
 """Rules that turn coded words into dates: "last Friday", "8 May 2023", "two weeks ago".
 
-Each rule is one row of `DATES`, as `retrieval.time_match` runs them: the words become codes first. Readings that English
-leaves open are decided here:
+Each rule is one row of `DATES`, as `retrieval.time_match` runs them: the words become codes first. Readings that
+English leaves open are decided here:
 - weeks begin on Monday; "last week" is the calendar week before this one, "the last week" the seven days up to now;
 - "last Friday" is the latest Friday before today, "next Friday" the first after it, "this Friday" this week's;
 - "last summer" is the latest that is over; seasons are the northern, meteorological ones; winter 2022 ends in 2023;
 - 05/08/2023 is 8 May unless only the other order is a date, 05.08.2023 is 5 August;
 - "two weeks ago" is the week around that day, "two months ago" and "two years ago" a calendar month and year;
-- a date without its year is the nearest, leaning to the tense of its sentence; a bare weekday or "the 20th" follows the tense
-  (without one: the next weekday, the nearest 20th).
-"may" and "march" in lower case are verbs unless a preposition, a year or "8th" says otherwise; a month that is also a name
-("April said") needs a preposition; a year too, and no quantity after it.
+- a date without its year is the nearest, leaning to the tense of its sentence; a bare weekday and "the 20th" follow the
+  tense (without one: the next weekday, the nearest 20th).
+"may" and "march" in lower case are verbs unless a preposition, a year or "8th" says otherwise; a month that is also a
+name ("April said") needs a preposition; a year too, and no quantity after it.
 
 Source: the types of time expressions follow TIMEX3 (ISO 24617-1).
 """
@@ -30,6 +30,7 @@ from retrieval.time_spans import (
     calendar_unit,
     choose,
     easter,
+    inside,
     months,
     nth_weekday,
     offset,
@@ -150,7 +151,7 @@ def _numeric(found: Found) -> Span | None:
         zone = when.utcoffset()
         second = (when.toordinal() - 1) * DAY + when.hour * 3600 + when.minute * 60 + when.second
         second += found.now.offset - int(zone.total_seconds()) if zone is not None else 0
-        return Span(second, second + 60, "instant", anchored=False)
+        return inside(Span(second, second + 60, "instant", anchored=False))
     if "decade" in parts:
         return whole(months(12 * int(parts["decade"]), 120), "decade", anchored=False)
     numbers = {name: int(part) for name, part in parts.items()}
@@ -205,24 +206,24 @@ def _weekend(found: Found) -> Span | None:
 
 def _rolling(found: Found) -> Span | None:
     """The last two weeks, the past month, the next few days: up to now, or from now on."""
-    (_, most), today, unit = found.count, found.now.day, found.get("UH")
+    (_, most), today, unit = found.count, found.now.day, found.get("H") or found.unit
     if unit == "day" and not found.has(COUNTS):
         return None  # "the next day" is another day's
     if isinstance(unit, int):
-        return _hours(found, 0, most * unit) if found.said == "last" else _hours(found, -most * unit, 0)
+        ago = (0, most * unit) if found.said == "last" else (-most * unit, 0)
+        return _seconds_ago(found, *ago, "range")
     end = shift(today, most if found.said == "next" else -most, unit)
     return whole((min(today, end), max(today, end) + 1), "range") if end else None
 
 
-def _hours(found: Found, least: int, most: int) -> Span | None:
-    """From `most` to `least` seconds ago."""
+def _seconds_ago(found: Found, least: int, most: int, precision: Precision) -> Span | None:
     now = (found.now.day - 1) * DAY + found.now.second
-    return Span(now - most, now - least, "instant", anchored=True)
+    return inside(Span(now - most, now - least, precision, anchored=True))
 
 
 def _relative_unit(found: Found) -> Span | None:
     """Last week, next month, this year; "the last week" rolls."""
-    unit = found.get("U")
+    unit = found.unit
     if unit == "day":
         return None
     if found.has("s") or (found.before == "t" and found.has("lx")):
@@ -234,7 +235,7 @@ def _relative_unit(found: Found) -> Span | None:
 def _ago(found: Found) -> Span | None:
     least, most = found.count
     if unit := found.get("H"):
-        return _hours(found, (least - 1) * unit, most * unit)
+        return _seconds_ago(found, (least - 1) * unit, most * unit, "instant")
     return offset(found.now.day, -least, -most, found.unit)
 
 
@@ -242,7 +243,7 @@ def _ahead(found: Found) -> Span | None:
     """In two weeks: only where the sentence speaks of the future, as it is a duration elsewhere."""
     least, most = found.count
     sure = found.has("rC") or found.tense == "will"
-    return offset(found.now.day, least, most, found.get("U")) if sure else None
+    return offset(found.now.day, least, most, found.unit) if sure else None
 
 
 def _since(found: Found) -> Span | None:
@@ -283,32 +284,32 @@ def _part_of_unit(found: Found) -> Span | None:
 DATES: Final = rules(
     (
         (r"(?:[DO]o?|To)[Mmv]c?[YN]|[Mmv]t?[DO]c?[YN]|Yc[Mm][DO]", _day),
-        (r"(?:Oo?|To)[Mmv]|Do?[Mm]|[Mmv]t?O|[Mm]D(?![$UHKMm])|(?<=[ip+BFLrk])vD(?![$UHKMm])", _day),
+        (r"(?:Oo?|To)[Mmv]|Do?[Mm]|[Mmv]t?O|[Mm]D(?![$U2HKMm])|(?<=[ip+BFLrk])vD(?![$U2HKMm])", _day),
         (r"[Mmv](?:J|[DO][~k&][DO])(?:c?Y)?|(?:J|[DO][~k&]t?[DO])o?[Mmv](?:c?Y)?", _days),
         (r"[Mmv][co]?Y", _month),
         (r"M|(?<=[i+BFLub])[mv]|(?<=b~)m|(?<=[EUTKlW]o)m|(?<=r)m(?=[kL~])|[mv](?=o[lxh]U)", _month),
         (r"[lxhs]{1,2}[Mm]|lv", _month),
-        (r"[Mmv][&k~L][Mmv][co]?Y|(?<=[i+rj])[Mm][&k~L][Mm]", _months),
-        (r"(?<=[i+])Y(?![$UH]|_\$)|(?<=[BFLru])Y(?![_$UH])|(?<=[EUTKlb]o)Y|(?<=b~)Y|(?<=b)Y", _year),
+        (r"[Mmv][&k~L][Mmv][co]?Y|[Mm][k~L][Mm]|(?<=[i+rj])[Mm]&[Mm]", _months),
+        (r"(?<=[i+])Y(?![$U2H]|_\$)|(?<=[BFLru])Y(?![_$U2H])|(?<=[EUTKlb]o)Y|(?<=b~)Y|(?<=b)Y", _year),
         (r"UY", _year),
         (r"(?<=[ta\"])Y(?=_(?!\$))", _year_of_thing),
         (r"(?<=[i+rj])Y[kL~&]Y", _years),
         (r"So?Y|YS|[lxhs]{1,2}S|(?<=[ip+BFL]t)S(?!_)|(?<=b)S", _season),
         (r"(?<=[tb])Q", _decade),
         (r"I", _numeric),
-        (r"(?<=[p+BFLoW]t)O(?![_UKMmvHSPW$])", _day_of_month),
+        (r"(?<=[p+BFLoW]t)O(?![_U2KMmvHSPW$o]|[&c]O)", _day_of_month),
         (r"XV?U?W?c?[io]?Y|X[VU]|[lxhs]{1,2}XV?U?|(?<=[pi+BFLru])X(?!_)|GUY?", _holiday),
-        (r"z[yU][VU]c?Y?|(?<=[pi+BFLr])zyY?(?!_)", _holiday),
+        (r"z[yU2][VU]c?Y?|(?<=[pi+BFLr])zyY?(?!_)", _holiday),
         (r"RP?|[lh]P", _near_day),
-        (r"[lxhs]{1,2}[Ww]P?(?!o)|(?<=p)w(?!_)", _weekday),
+        (r"[lxhs]{1,2}[Ww]P?(?!o|i[Mm]|Bt?[DOTMmIX])|(?<=p)w(?!_)", _weekday),
         (r"(?<=[p+BFL])(?<![lxh]Up)WP?(?![BFow~k]|c?t?[DOMmI]|[~k&]W)", _weekday),
         (r"(?<![a%\"c&~])WP?(?![BFow~k_]|c?t?[DOMmI]|[~k&]W)", _cued_weekday),
-        (r"[lxhs]{1,2}K(?!o)|(?<=[p+i]t)s?K(?![BFo_])", _weekend),
-        (r"[lxhs]{1,2}U(?!o)", _relative_unit),
-        (r"h?[lxs]#[UH](?!o)|[sx][UH](?!o)", _rolling),
-        (r"#[UHKP](?:&n)?g(?!_)|aU&n?U?g", _ago),
-        (r"(?<=i)#U(?!o)|#Ur[CR]", _ahead),
-        (r"#UC", _since),
+        (r"[lxhs]{1,2}K(?!o|i[Mm]|Bt?[DOTMmIX])|(?<=[p+i]t)s?K(?![BFo_])", _weekend),
+        (r"[lxhs]{1,2}[Uy](?!o)", _relative_unit),
+        (r"h?[lxs]#[U2H](?!o)|[sx][UH](?!o)", _rolling),
+        (r"#[U2HKP](?:&n)?g(?!_)|aU&ng", _ago),
+        (r"(?<=i)#[U2](?!o)|#[U2]r[CR]", _ahead),
+        (r"#[U2]C", _since),
         (r"[UKP](?:Bl|Fx)", _before_last),
         (r"eh[UP]|eitU|eR", _so_far),
         (r"(?<=t)Z[UPK]", _other_day),

@@ -74,14 +74,17 @@ class Now:
         return 12 * today.year + today.month - 1
 
 
-def whole(
-    days: Bounds | None, precision: Precision, anchored: bool = True, yearless: bool = False, role: Role | None = None
-) -> Span | None:
+def whole(days: Bounds | None, precision: Precision, anchored: bool = True, yearless: bool = False) -> Span | None:
     """A span of whole days, cut to the calendar; None where nothing of it is inside."""
     if days is None or days[0] >= days[1] or days[1] <= 1 or days[0] >= DAYS_END:
         return None
     low, high = max(days[0], 1), min(days[1], DAYS_END)
-    return Span((low - 1) * DAY, (high - 1) * DAY, precision, anchored, yearless, role)
+    return Span((low - 1) * DAY, (high - 1) * DAY, precision, anchored, yearless)
+
+
+def inside(span: Span) -> Span | None:
+    """A span of seconds, None where it is not all inside the calendar."""
+    return span if 0 <= span.low < span.high <= (DAYS_END - 1) * DAY else None
 
 
 def one_day(year: int, month: int, day: int) -> Bounds | None:

@@ -7,7 +7,7 @@ every alternative of the token pattern consumes what it looked at.
 Codes, with the values that their tokens carry:
     M month, m one that is short or also a name, v one in lower case that may be another word (1-12)
     W weekday, w a short one (0 Monday ... 6 Sunday)   S season (0 spring ... 3 winter)   P part of a day
-    U day, week, month, year, decade (its name)   K weekend   H hour, minute (seconds)
+    U day, week, month, year, decade, 2 several of them (its name)   K weekend   H hour, minute (seconds)
     R yesterday, today, tomorrow (-1, 0, 1)   e earlier, later (0, 1)   @ recently   C now   g ago
     X holiday, G holiday before "day" ((month, day) or the name of a moving one)   z new   y year's   V eve
     D 1-31   Y 1900-2099   N other number   n number word   O 5th   T fifth   J 5-8 (both)   Q 90s
@@ -46,7 +46,7 @@ _ABBREVIATED: Final = frozenset({*_SHORT_MONTHS, *_SHORT_DAYS})
 _TITLE_ONLY: Final = ("sun", "sat", "wed", "mon")
 
 _PLAIN: Final = {  # code: words that are their own value
-    "P": "morning afternoon evening night nights noon midnight",
+    "P": "morning afternoon evening night noon midnight",
     "@": "recently lately",
     "l": "last previous",
     "x": "next coming upcoming",
@@ -61,7 +61,6 @@ _PLAIN: Final = {  # code: words that are their own value
     "u": "about around roughly approximately nearly almost circa maybe sometime",
     "&": "and or",
     "z": "new",
-    "y": "year's",
     "V": "eve",
     "$": (
         "people dollars usd euros eur pounds bucks euro miles mile km kilometers kilometres meters metres feet "
@@ -74,15 +73,15 @@ _PLAIN: Final = {  # code: words that are their own value
         "forgot happened"
     ),
     ">": (
-        "will shall gonna going plan plans planning soon hope hoping hopefully want wants let's should would can "
-        "could expect expecting scheduled can't leaving starting looking"
+        "will shall gonna going plan plans planning soon hope hoping hopefully want wants let's expect expecting "
+        "scheduled leaving starting looking"
     ),
-    "%": "every each any most least",
+    "%": "every each any more most least",
     '"': "my your his her its our their",
     "q": (
         "i you he she it we they me him us them who which that what where when why how but so because if then "
         "than as while though although is are am be been being has have do does with without not no yes too also "
-        "only even still already both all some any there here yet instead again together pm"
+        "can could would should can't only even still already both all some there here yet instead again together pm"
     ),
 }
 _ROLES: Final = {  # code: {role: prepositions}
@@ -98,14 +97,17 @@ _ROLES: Final = {  # code: {role: prepositions}
     "F": {"since": "after"},
 }
 _VALUES: Final[dict[str, dict[Any, str]]] = {  # code: {value: words}
-    "U": {
-        "day": "day days",
-        "week": "week weeks",
-        "month": "month months",
-        "year": "year years",
-        "decade": "decade decades",
+    "U": {unit: unit for unit in ("day", "week", "month", "year", "decade")},
+    "2": {
+        "day": "days nights",
+        "week": "weeks",
+        "month": "months",
+        "year": "years",
+        "decade": "decades",
+        "weekend": "weekends",
     },
-    "K": {"weekend": "weekend weekends"},
+    "y": {"year": "year's"},
+    "K": {"weekend": "weekend"},
     "H": {60: "minute minutes", 3600: "hour hours"},
     "S": {0: "spring", 1: "summer", 2: "autumn fall", 3: "winter"},
     "R": {-1: "yesterday", 0: "today tonight", 1: "tomorrow"},

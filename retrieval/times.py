@@ -18,12 +18,12 @@ from typing import Final
 from retrieval.time_match import applied
 from retrieval.time_relations import AROUND
 from retrieval.time_rules import DATES
-from retrieval.time_spans import DAY, DAYS_END, Now, Precision, Role
+from retrieval.time_spans import DAY, DAYS_END, Now, Precision, Role, Span
 from retrieval.time_words import Reading, read
 
 __all__ = ["Expression", "Precision", "Role", "date_match", "overlap", "resolve"]
 
-_TELLING: Final = frozenset("MmvSWwUKPRXGYIQHOy@")  # a text without any of these codes has no date
+_TELLING: Final = frozenset("MmvSWwU2KPRXGYIQHOy@")  # a text without any of these codes has no date
 _SECONDS_END: Final = (DAYS_END - 1) * DAY
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -68,23 +68,23 @@ def resolve(text: str, anchor: datetime | None) -> list[Expression]:
     reading = read(text)
     if not _TELLING.intersection(reading.codes):
         return []
-    now = _now(anchor) if anchor else _NOWHERE
+    now = _NOWHERE if anchor is None else _now(anchor)
     reading = applied(reading, DATES, now)
     if "A" not in reading.codes:
         return []
     reading = applied(applied(reading, AROUND, now), AROUND, now)
-    return [
-        Expression(
-            *reading.spans[i],
-            _utc(span.low - now.offset),
-            _utc(span.high - now.offset),
-            span.precision,
-            span.anchored,
-            span.role or _role(reading, i),
-        )
-        for i, span in ((i, reading.values[i]) for i, code in enumerate(reading.codes) if code == "A")
-        if (anchor or not span.anchored) and span.high - now.offset > 0 and span.low - now.offset < _SECONDS_END
-    ]
+    expressions = []
+    for i, code in enumerate(reading.codes):
+        if code != "A":
+            continue
+        span: Span = reading.values[i]
+        low, high = span.low - now.offset, span.high - now.offset
+        if high > 0 and low < _SECONDS_END and not (span.anchored and anchor is None):
+            role = span.role or _role(reading, i)
+            expressions.append(
+                Expression(*reading.spans[i], _utc(low), _utc(high), span.precision, span.anchored, role)
+            )
+    return expressions
 
 
 def _now(anchor: datetime) -> Now:

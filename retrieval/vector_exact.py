@@ -122,14 +122,13 @@ class ExactVectorIndex:
     def statistics(self, namespace: str) -> IndexStatistics:
         """Sizes; see `VectorIndex.statistics`."""
         snapshot = self._log(namespace).snapshot()
-        folder = self._path(namespace)
-        on_disk = sum(path.stat().st_size for path in folder.iterdir()) if folder.exists() else 0
+        on_disk = sum(map(_bytes_of, self._path(namespace).glob("*")))
         return IndexStatistics(len(snapshot.rows), on_disk, snapshot.bytes_memory, snapshot.generation)
 
     def namespaces(self) -> list[str]:
         """Those that have an index, in order."""
-        paths = sorted(self._folder.glob(f"*/{_MANIFEST}"))
-        return sorted(parse_manifest(path, read_bytes(path)).namespace for path in paths)
+        found = ((path, read_bytes(path)) for path in self._folder.glob(f"*/{_MANIFEST}"))
+        return sorted(parse_manifest(path, raw).namespace for path, raw in found if raw)
 
     def drop(self, namespace: str) -> None:
         """Delete a namespace's index and what was rebuilt of it."""
@@ -262,3 +261,11 @@ def _locked(lock: FileLock, seconds: float, doing: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _bytes_of(path: Path) -> int:
+    """A file's size; 0 when a writer has removed it meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -90,9 +90,12 @@ class VectorLog:
         Args:
             dead_records_min: with fewer dead records the log is not written anew.
         """
-        if self.repair().manifest is None:
+        snapshot = self.repair()
+        if snapshot.manifest is None:
+            if all(change.vector is None for change in changes):
+                return
             self.create()
-        snapshot = self.snapshot()
+            snapshot = self.snapshot()
         manifest = snapshot.manifest
         assert manifest is not None
         last = {change.row: change for change in changes}

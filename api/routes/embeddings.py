@@ -1,36 +1,29 @@
-"""`/v1/embeddings` and `/v1/models`, as OpenAI has them (https://platform.openai.com/docs/api-reference/embeddings)."""
+"""`/v1/embeddings` and `/v1/models`, as OpenAI has them."""
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from api.deps import Caller, ServiceDep
-from api.limits import JsonRoute
+from api.limits import OpenAIRoute
+from api.schemas_openai import (
+    EmbeddingOut,
+    EmbeddingsIn,
+    EmbeddingsOut,
+    EmbeddingsUsageOut,
+    ModelOut,
+    ModelsOut,
+)
 from memory.ingest import check_text
 from recalld.core.errors import InvalidInput
 
-router = APIRouter(prefix="/v1", tags=["models"], route_class=JsonRoute)
-
-Text = Annotated[str, Field(min_length=1)]
+router = APIRouter(prefix="/v1", tags=["models"], route_class=OpenAIRoute)
 
 
-class EmbeddingsIn(BaseModel):
-    """OpenAI's request; token ids are not understood."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    input: Text | Annotated[list[Text], Field(min_length=1)]
-    model: str | None = Field(None, max_length=256)
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(None, ge=1)
-
-
-@router.post("/embeddings", response_model=None)
-def embeddings(body: EmbeddingsIn, who: Caller, service: ServiceDep) -> Response:
+@router.post("/embeddings", response_model=EmbeddingsOut)
+def create_embeddings(body: EmbeddingsIn, who: Caller, service: ServiceDep) -> EmbeddingsOut:
     """Vectors of unit length, by the encoder that recall uses."""
     texts = [body.input] if isinstance(body.input, str) else body.input
     most = service.settings.items_max
@@ -49,24 +42,19 @@ def embeddings(body: EmbeddingsIn, who: Caller, service: ServiceDep) -> Response
     vectors = encoder.encode(texts)
     tokens = sum(encoder.count_tokens(text) for text in texts)
     data = [
-        {"object": "embedding", "index": number, "embedding": _written(vector, body.encoding_format)}
+        EmbeddingOut(index=number, embedding=_written(vector, body.encoding_format))
         for number, vector in enumerate(vectors)
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return JSONResponse({"object": "list", "model": encoder.name, "data": data, "usage": usage})
+    usage = EmbeddingsUsageOut(prompt_tokens=tokens, total_tokens=tokens)
+    return EmbeddingsOut(model=encoder.name, data=data, usage=usage)
 
 
-@router.get("/models", response_model=None)
-def models(who: Caller, service: ServiceDep) -> dict[str, Any]:
+@router.get("/models", response_model=ModelsOut)
+def list_models(who: Caller, service: ServiceDep) -> ModelsOut:
     """The models of this server: the chat model first, if it can answer, then the encoder."""
     chat = service.llm_name()
-    names = [(chat, "chat")] if chat is not None else []
-    names.append((service.encoder.name, "embedding"))
-    data = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "recalld", "purpose": purpose}
-        for name, purpose in names
-    ]
-    return {"object": "list", "data": data}
+    data = [ModelOut(id=chat, purpose="chat")] if chat is not None else []
+    return ModelsOut(data=[*data, ModelOut(id=service.encoder.name, purpose="embedding")])
 
 
 def _written(vector: np.ndarray[Any, np.dtype[np.float32]], form: str) -> list[float] | str:

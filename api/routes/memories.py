@@ -1,14 +1,15 @@
 """`/v1/memories`: write, read, change, forget, restore, erase."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from api.deps import Caller, Once, Read, ServiceDep, decode_cursor, encode_cursor
-from api.limits import JsonRoute
-from api.schemas import AddedOut, AddIn, MemoryOut, PageOut, PatchIn, ReceiptOut, ScopeIn, Time
+from api.deps import Caller, Once, ServiceDep, WriteTransaction, decode_cursor, encode_cursor
+from api.limits import PREFIXES_KEY, JsonRoute
+from api.schemas import AddedOut, AddIn, MemoryOut, Name, PageOut, PatchIn, ReceiptOut, ScopeIn, Time, WithoutNul
 from memory.lifecycle import etag
 from memory.model import Kind, Memory, Selection, State
 from recalld.core.access import Principal, forget_replies
@@ -18,6 +19,7 @@ from recalld.core.scope import Scope
 router = APIRouter(prefix="/v1/memories", tags=["memories"], route_class=JsonRoute)
 
 METADATA_PREFIX = "metadata."
+METADATA_FILTERS_MAX = 16
 MemoryId = Annotated[str, Path(max_length=64, description="`mem_` + ULID")]
 IfMatch = Annotated[str | None, Header(description="the `ETag` that the change rests on; a stale one: 412")]
 Limit = Annotated[int, Query(ge=1, description="at most 500")]
@@ -25,45 +27,43 @@ Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` o
 
 
 @router.post("", status_code=201, response_model=AddedOut)
-def add(body: AddIn, once: Once) -> Response:
+def add_memories(body: AddIn, once: Once) -> Response:
     """Keep memories: all of them, or none. Searchable when the reply arrives."""
 
-    def act() -> tuple[AddedOut, list[str]]:
+    def act(write: WriteTransaction) -> tuple[AddedOut, list[str]]:
         items = [item.to_item() for item in body.items]
-        kept = once.service.memories.add(once.write.store, once.who, items)
+        kept = once.service.memories.add(write.store, once.who, items)
         return AddedOut(items=[MemoryOut.of(memory) for memory in kept]), [memory.id for memory in kept]
 
     return once.run(201, act)
 
 
-def _scope(
-    user_id: Annotated[str | None, Query(min_length=1, max_length=256)] = None,
-    agent_id: Annotated[str | None, Query(min_length=1, max_length=256)] = None,
-    session_id: Annotated[str | None, Query(min_length=1, max_length=256)] = None,
-) -> Scope:
+async def _scope(user_id: Name | None = None, agent_id: Name | None = None, session_id: Name | None = None) -> Scope:
     return ScopeIn(user_id=user_id, agent_id=agent_id, session_id=session_id).to_scope()
 
 
-def _metadata(request: Request) -> dict[str, str]:
-    """The `metadata.KEY=value` parameters, and an error for a parameter that there is not."""
+async def _metadata(request: Request) -> dict[str, str]:
+    """The `metadata.KEY=value` parameters."""
     wanted: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
-        if name.startswith(METADATA_PREFIX) and len(name) > len(METADATA_PREFIX):
-            if wanted.setdefault(name.removeprefix(METADATA_PREFIX), value) != value:
-                raise InvalidInput.of("metadata", "each key at most once")
-        elif name not in LIST_PARAMETERS:
-            raise InvalidInput.of(name[:100], "is not a parameter of this list")
+        if name.startswith(METADATA_PREFIX) and wanted.setdefault(name.removeprefix(METADATA_PREFIX), value) != value:
+            raise InvalidInput.of("metadata", "each key at most once")
+    if len(wanted) > METADATA_FILTERS_MAX:
+        raise InvalidInput.of("metadata", f"at most {METADATA_FILTERS_MAX} keys", METADATA_FILTERS_MAX)
     return wanted
 
 
-def _selection(
+Words = Annotated[str, Query(min_length=1, max_length=1000, description="words that it must hold"), WithoutNul]
+
+
+async def _selection(
     scope: Annotated[Scope, Depends(_scope)],
     metadata: Annotated[dict[str, str], Depends(_metadata)],
     kind: Annotated[list[Kind] | None, Query(description="any of these")] = None,
     state: Annotated[list[State] | None, Query(description="any of these; absent: active")] = None,
     since: Annotated[Time | None, Query(description="from this time on (occurred, else recorded)")] = None,
     until: Annotated[Time | None, Query(description="before this time")] = None,
-    text: Annotated[str | None, Query(min_length=1, max_length=1000, description="words that it must hold")] = None,
+    text: Words | None = None,
 ) -> Selection:
     return Selection(
         scope=scope,
@@ -76,60 +76,50 @@ def _selection(
     )
 
 
-LIST_PARAMETERS = frozenset(
-    {"user_id", "agent_id", "session_id", "kind", "state", "since", "until", "text", "limit", "cursor"}
-)
-
-
-@router.get("", response_model=PageOut)
+@router.get("", response_model=PageOut, openapi_extra={PREFIXES_KEY: [METADATA_PREFIX]})
 def list_memories(
     who: Caller,
-    store: Read,
     service: ServiceDep,
     selection: Annotated[Selection, Depends(_selection)],
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> PageOut:
     """Memories, newest arrival first. `metadata.KEY=value` filters on a top-level key."""
-    return _page(who, store, service, selection, limit, cursor)
+    return _page(who, service, selection, "", limit, cursor)
 
 
-@router.get("/{memory_id}", response_model=MemoryOut)
-def get(
-    memory_id: MemoryId,
-    who: Caller,
-    store: Read,
-    service: ServiceDep,
-    if_none_match: Annotated[str | None, Header()] = None,
+@router.get("/{memory_id}", response_model=MemoryOut, responses={304: {"description": "It is that version still"}})
+def get_memory(
+    memory_id: MemoryId, who: Caller, service: ServiceDep, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """One memory, in its current version."""
-    memory = service.memories.get(store, who, memory_id)
+    with service.read_store() as store:
+        memory = service.memories.get(store, who, memory_id)
     headers = {"ETag": etag(memory)}
-    if if_none_match is not None and etag(memory) in [tag.strip() for tag in if_none_match.split(",")]:
+    known = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    if etag(memory) in known or known == ["*"]:
         return Response(status_code=304, headers=headers)
     return JSONResponse(MemoryOut.of(memory).model_dump(mode="json"), headers=headers)
 
 
 @router.patch("/{memory_id}", response_model=MemoryOut)
-def patch(memory_id: MemoryId, body: PatchIn, once: Once, if_match: IfMatch = None) -> Response:
+def update_memory(memory_id: MemoryId, body: PatchIn, once: Once, if_match: IfMatch = None) -> Response:
     """Change a memory by a JSON merge patch: a new version, and the old one stays in its history."""
-
-    def act() -> tuple[MemoryOut, list[str]]:
-        service = once.service.memories
-        return _shown(service.update(once.write.store, once.who, memory_id, body.given(), if_match))
-
-    return once.run(200, act)
+    memories = once.service.memories
+    return once.run(
+        200, lambda write: _shown(memories.update(write.store, once.who, memory_id, body.given(), if_match))
+    )
 
 
 @router.delete("/{memory_id}", response_model=ReceiptOut)
-def erase(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
+def erase_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
     """Erase a memory: its row, versions, full text and vector, and what was derived from it. Not reversible."""
 
-    def act() -> tuple[ReceiptOut, list[str]]:
+    def act(write: WriteTransaction) -> tuple[ReceiptOut, list[str]]:
         service = once.service
-        receipt = service.memories.erase(once.write.store, once.who, memory_id, if_match)
-        replies = forget_replies(once.write.connection, once.who.namespace, receipt.memory_ids)
-        once.write.after_commit.append(service.indexer.apply_all)
+        receipt = service.memories.erase(write.store, once.who, memory_id, if_match)
+        replies = forget_replies(write.connection, once.who.namespace, receipt.memory_ids)
+        write.after_commit.append(service.indexer.apply_all)
         removed = {**receipt.removed, "idempotency_replies": replies}
         return ReceiptOut.of(receipt).model_copy(update={"removed": removed}), []
 
@@ -137,65 +127,75 @@ def erase(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response
 
 
 @router.post("/{memory_id}/forget", response_model=MemoryOut)
-def forget(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
-    """Take a memory out of recall. Reversible by `restore`."""
+def forget_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
+    """Take a memory out of recall. Reversible by `restore` for the retention time."""
+    memories = once.service.memories
     return once.run(
-        200,
-        lambda: _shown(once.service.memories.set_state(once.write.store, once.who, memory_id, "forgotten", if_match)),
+        200, lambda write: _shown(memories.set_state(write.store, once.who, memory_id, "forgotten", if_match))
     )
 
 
 @router.post("/{memory_id}/restore", response_model=MemoryOut)
-def restore(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
+def restore_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
     """Bring a forgotten memory back."""
-    return once.run(
-        200,
-        lambda: _shown(once.service.memories.set_state(once.write.store, once.who, memory_id, "active", if_match)),
-    )
+    memories = once.service.memories
+    return once.run(200, lambda write: _shown(memories.set_state(write.store, once.who, memory_id, "active", if_match)))
 
 
 @router.get("/{memory_id}/history", response_model=PageOut)
-def history(
-    memory_id: MemoryId, who: Caller, store: Read, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+def list_versions(
+    memory_id: MemoryId, who: Caller, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageOut:
     """Every version of a memory, newest first."""
-    return _slice(who, service.memories.history(store, who, memory_id), service, limit, cursor)
+    with service.read_store() as store:
+        versions = service.memories.history(store, who, memory_id)
+    by_version = {memory.version: memory for memory in versions}
+    return _slice(by_version, service, f"{who.namespace}/{memory_id}/history", limit, cursor)
 
 
 @router.get("/{memory_id}/sources", response_model=PageOut)
-def sources(
-    memory_id: MemoryId, who: Caller, store: Read, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+def list_sources(
+    memory_id: MemoryId, who: Caller, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageOut:
-    """The memories that this one was derived from."""
-    return _slice(who, service.memories.sources(store, who, memory_id), service, limit, cursor)
+    """The memories that this one was derived from, newest first."""
+    with service.read_store() as store:
+        sources = service.memories.sources(store, who, memory_id)
+    by_row = {memory.row: memory for memory in sources}
+    return _slice(by_row, service, f"{who.namespace}/{memory_id}/sources", limit, cursor)
 
 
 @router.get("/{memory_id}/derived", response_model=PageOut)
-def derived(
-    memory_id: MemoryId, who: Caller, store: Read, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+def list_derived(
+    memory_id: MemoryId, who: Caller, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
 ) -> PageOut:
-    """The memories that were derived from this one."""
-    service.memories.get(store, who, memory_id)
-    return _page(who, store, service, Selection(source_id=memory_id), limit, cursor)
+    """The memories that were derived from this one, newest first."""
+    with service.read_store() as store:
+        service.memories.get(store, who, memory_id)
+    return _page(who, service, Selection(source_id=memory_id), f"{memory_id}/derived", limit, cursor)
 
 
 def _page(
-    who: Principal, store: Read, service: ServiceDep, selection: Selection, limit: int, cursor: str | None
+    who: Principal, service: ServiceDep, selection: Selection, name: str, limit: int, cursor: str | None
 ) -> PageOut:
+    """A page that SQL selects; places are row numbers."""
     _check_limit(limit, service)
-    from_row = replace(selection, before_row=decode_cursor(who.namespace, cursor))
-    page = service.memories.select(store, who, from_row, limit)
-    return PageOut(
-        items=[MemoryOut.of(memory) for memory in page.items], next_cursor=encode_cursor(who.namespace, page.next_row)
-    )
+    list_name = f"{who.namespace}/{name}"
+    from_row = replace(selection, before_row=decode_cursor(list_name, cursor))
+    with service.read_store() as store:
+        page = service.memories.select(store, who, from_row, limit)
+    items = [MemoryOut.of(memory) for memory in page.items]
+    return PageOut(items=items, next_cursor=encode_cursor(list_name, page.next_row))
 
 
-def _slice(who: Principal, memories: list[Memory], service: ServiceDep, limit: int, cursor: str | None) -> PageOut:
+def _slice(
+    memories: Mapping[int, Memory], service: ServiceDep, list_name: str, limit: int, cursor: str | None
+) -> PageOut:
+    """A page of what is there already, by place, the highest first: what is added later never moves a page."""
     _check_limit(limit, service)
-    start = decode_cursor(who.namespace, cursor) or 0
-    end = start + limit if start + limit < len(memories) else None
-    items = [MemoryOut.of(memory) for memory in memories[start : start + limit]]
-    return PageOut(items=items, next_cursor=encode_cursor(who.namespace, end))
+    before = decode_cursor(list_name, cursor)
+    places = sorted((place for place in memories if before is None or place < before), reverse=True)
+    items = [MemoryOut.of(memories[place]) for place in places[:limit]]
+    return PageOut(items=items, next_cursor=encode_cursor(list_name, places[limit - 1] if places[limit:] else None))
 
 
 def _check_limit(limit: int, service: ServiceDep) -> None:

@@ -2,11 +2,11 @@
 hold."""
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from api.deps import Caller, Read, ServiceDep
+from api.deps import Caller, ServiceDep
 from api.metrics import Metrics
-from api.schemas import StatsOut
+from api.schemas import HealthOut, ReadyOut, StatsOut
 from recalld import __version__
 from recalld.core.access import DEFAULT_NAMESPACE
 from recalld.core.errors import IndexDamaged
@@ -16,13 +16,13 @@ def make_router(metrics: Metrics) -> APIRouter:
     """The routes, over one application's metrics."""
     router = APIRouter(tags=["system"])
 
-    @router.get("/healthz", response_model=None)
-    def healthz() -> dict[str, str]:
-        """Alive: the process answers."""
-        return {"status": "ok", "version": __version__}
+    @router.get("/healthz", response_model=HealthOut)
+    async def get_health() -> HealthOut:
+        """Alive: the process answers. Waits for no thread, so that a busy server is not taken for a dead one."""
+        return HealthOut(status="ok", version=__version__)
 
-    @router.get("/readyz", response_model=None)
-    def readyz(service: ServiceDep) -> Response:
+    @router.get("/readyz", response_model=ReadyOut, responses={503: {"model": ReadyOut}})
+    def get_readiness(service: ServiceDep) -> Response:
         """Ready: the schema is the newest and the index can be read. 503 otherwise, saying what is not."""
         migrated = service.database.revision() == service.database.newest_revision()
         index = "ok"
@@ -32,19 +32,19 @@ def make_router(metrics: Metrics) -> APIRouter:
             index = error.detail
         ready = migrated and index == "ok"
         checks = {"migrated": "ok" if migrated else "run `recalld migrate`", "index": index}
-        return JSONResponse(
-            {"status": "ready" if ready else "not ready", "checks": checks}, status_code=200 if ready else 503
-        )
+        body = ReadyOut(status="ready" if ready else "not ready", checks=checks)
+        return JSONResponse(body.model_dump(), status_code=200 if ready else 503)
 
-    @router.get("/metrics", response_model=None)
-    def prometheus() -> Response:
+    @router.get("/metrics", response_class=PlainTextResponse)
+    def get_metrics() -> Response:
         """Prometheus text format. It names routes and counts, no namespace and no content."""
         return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @router.get("/v1/stats", response_model=StatsOut)
-    def stats(who: Caller, store: Read, service: ServiceDep) -> StatsOut:
+    def get_stats(who: Caller, service: ServiceDep) -> StatsOut:
         """How much the caller's namespace holds, and the bytes of the instance by layer."""
-        counts = store.counts(who.namespace)
+        with service.read_store() as store:
+            counts = store.counts(who.namespace)
         index = service.vectors.statistics(who.namespace)
         bytes_by_layer = {
             "database": service.database.bytes_on_disk(),

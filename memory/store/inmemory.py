@@ -59,7 +59,8 @@ class InMemoryStore:
         kept = []
         for memory in memories:
             self._state.last_row += 1
-            kept.append(replace(memory, namespace=namespace, row=self._state.last_row))
+            sources = tuple(sorted(set(memory.sources)))
+            kept.append(replace(memory, namespace=namespace, row=self._state.last_row, sources=sources))
             self._state.rows[kept[-1].row] = kept[-1]
         self._enqueue(namespace, [memory.row for memory in kept])
         return kept
@@ -127,7 +128,8 @@ class InMemoryStore:
         rows = np.array([memory.row for memory in found], dtype=np.int64)
         lengths = np.array([len(lexical_terms(memory)) for memory in found], dtype=np.int32)
         waiting = [memory.row for memory in found if memory.row in self._state.outbox]
-        return Searchable(rows, lengths, np.array(waiting, dtype=np.int64))
+        speakers = frozenset(memory.item.speaker for memory in found if memory.item.speaker is not None)
+        return Searchable(rows, lengths, np.array(waiting, dtype=np.int64), speakers)
 
     def lexical(self, scope: Scope) -> LexicalIndex:
         index = InMemoryLexicalIndex()
@@ -206,7 +208,7 @@ class InMemoryStore:
     def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
         for memory in self.load(namespace, rows).values():
             after = [m for m in self._session(memory) if (m.order_at, m.row) > (memory.order_at, memory.row)]
-            if after and after[0].row not in self._state.outbox:
+            if after and after[0].row not in rows:
                 self._put(namespace, after[0].row)
 
     def _put(self, namespace: str, row: int) -> None:
@@ -249,8 +251,7 @@ def metadata_equals(metadata: Mapping[str, Any], key: str, wanted: str) -> bool:
     if value is None or isinstance(value, bool):
         names = {None: "null", True: "true", False: "false"}
         return wanted in NAMED_VALUES and names[value] == wanted
-    number = as_number(wanted)
-    return isinstance(value, int | float) and number is not None and float(value) == number
+    return isinstance(value, int | float) and as_number(str(value)) == as_number(wanted) is not None
 
 
 def _holds_all(memory: Memory, words: str) -> bool:

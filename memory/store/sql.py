@@ -7,13 +7,28 @@ so a write also puts the turn *after* it in the outbox: `_touch_successors`.
 Invariant: every statement has the namespace in its condition; rows come from `memories` filtered by it.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, LargeBinary, Row, and_, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
@@ -40,7 +55,7 @@ from retrieval.ports import LexicalIndex
 CHUNK = 500
 
 _ENQUEUE_SUCCESSORS = text("""
-INSERT INTO outbox (namespace, row)
+INSERT OR REPLACE INTO outbox (namespace, row)
 SELECT s.namespace, s.next FROM (
   SELECT m.namespace, (
     SELECT n.row FROM memories n
@@ -49,8 +64,7 @@ SELECT s.namespace, s.next FROM (
       AND n.kind = 'turn' AND n.state = 'active' AND (n.order_at, n.row) > (m.order_at, m.row)
     ORDER BY n.order_at, n.row LIMIT 1) AS next
   FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_id IS NOT NULL AND m.kind = 'turn'
-) s WHERE s.next IS NOT NULL
-ON CONFLICT (row) DO NOTHING
+) s WHERE s.next IS NOT NULL AND s.next NOT IN :rows
 """).bindparams(bindparam("rows", expanding=True))
 
 _PREVIOUS = text("""
@@ -83,7 +97,10 @@ class SqlStore:
         rows = list(
             self._connection.scalars(insert(memories).returning(memories.c.row, sort_by_parameter_order=True), values)
         )
-        kept = [replace(memory, row=row) for memory, row in zip(memories_, rows, strict=True)]
+        kept = [
+            replace(memory, row=row, sources=tuple(sorted(set(memory.sources))))
+            for memory, row in zip(memories_, rows, strict=True)
+        ]
         links = [
             {"memory_id": memory.id, "source_id": source, "namespace": namespace}
             for memory in kept
@@ -132,10 +149,7 @@ class SqlStore:
         }
 
     def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
-        where = conditions(namespace, selection, now)
-        if selection.text is not None:
-            where.append(fulltext.holds_all(namespace, selection.scope, selection.text))
-        return self._read(where, limit)
+        return self._read(_where(namespace, selection, now), limit)
 
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
         current = self.get(namespace, [memory_id])
@@ -179,13 +193,21 @@ class SqlStore:
     # SearchStore
 
     def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
-        where = conditions(namespace, selection, now)
-        query = select(memories.c.row, memories.c.terms).where(*where).order_by(memories.c.row)
-        found = np.array([tuple(row) for row in self._connection.execute(query)], dtype=np.int64).reshape(-1, 2)
+        where = _where(namespace, selection, now)
+        m = memories.c
+        columns = (func.json_group_array(column) for column in (m.row, m.terms, m.speaker.distinct()))
+        found = self._connection.execute(select(*columns).where(*where)).one()
+        rows, lengths, speakers = (json.loads(column) for column in found)
+        order = np.argsort(rows, kind="stable")
+        allowed = np.array(rows, dtype=np.int64)[order]
         waiting = select(outbox.c.row).where(outbox.c.namespace == namespace).order_by(outbox.c.row)
         pending = np.array(list(self._connection.scalars(waiting)), dtype=np.int64)
-        rows = np.ascontiguousarray(found[:, 0])
-        return Searchable(rows, found[:, 1].astype(np.int32), np.intersect1d(pending, rows, assume_unique=True))
+        return Searchable(
+            allowed,
+            np.array(lengths, dtype=np.int32)[order],
+            np.intersect1d(pending, allowed, assume_unique=True),
+            frozenset(speakers) - {None},
+        )
 
     def lexical(self, scope: Scope) -> LexicalIndex:
         return fulltext.SqliteLexicalIndex(self._connection, scope)
@@ -317,6 +339,13 @@ class SqlStore:
     def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
         for part in _chunks(rows):
             self._connection.execute(_ENQUEUE_SUCCESSORS, {"rows": part, "namespace": namespace})
+
+
+def _where(namespace: str, selection: Selection, now: datetime) -> list[ColumnElement[bool]]:
+    found = conditions(namespace, selection, now)
+    if selection.text is not None:
+        found.append(fulltext.holds_all(namespace, selection.scope, selection.text))
+    return found
 
 
 def _chunks(values: Sequence[Any]) -> Iterable[list[Any]]:

@@ -1,20 +1,25 @@
 """Commands on data: `add`, `recall`, `context`, `chat`, `stats`."""
 
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from recalld.cli.output import json_option, plain, progress, show, show_json
-from recalld.cli.transport import open_api
+from recalld.cli.output import json_option, plain, progress, show, show_json, tame
+from recalld.cli.transport import Api, RemoteError, open_api
 from recalld.core.config import load_settings
-from recalld.core.errors import InvalidInput
+from recalld.core.errors import FieldError, InvalidInput
 
-BATCH_ITEMS = 200
+BATCH_ITEMS_MAX = 200
+BATCH_BYTES_MAX = 4 << 20
 F = TypeVar("F", bound=Callable[..., Any])
+Line = tuple[int, dict[str, Any]]
+"""An item and the number of its line, from 1; 0 where it is from no file."""
 
 
 def scope_options(command: F) -> F:
@@ -44,20 +49,22 @@ def scope_options(command: F) -> F:
 @scope_options
 @json_option
 def add(text: str | None, file: Path | None, namespace: str | None, as_json: bool, **given: str | None) -> None:
-    """Keep a memory: TEXT, `-` for standard input, or the lines of --file."""
+    """Keep a memory: TEXT, `-` for standard input, or the lines of --file.
+
+    Lines are sent in batches, each kept whole or not at all; an error names the line, and how many were kept before.
+    """
     scope = {name: value for name in ("user_id", "agent_id", "session_id") if (value := given.pop(name)) is not None}
     shared = {name: value for name, value in given.items() if value is not None} | ({"scope": scope} if scope else {})
     if (text is None) == (file is None):
         raise click.UsageError("give a TEXT or a --file")
     if file is not None:
-        items = [shared | item for item in _read_items(file)]
+        lines = _read_items(file)
     else:
-        items = [shared | {"text": sys.stdin.read() if text == "-" else text}]
+        lines = [(0, {"text": _read_text() if text == "-" else text})]
     kept: list[dict[str, Any]] = []
-    with open_api(load_settings(), namespace) as api, progress("adding", len(items)) as done:
-        for start in range(0, len(items), BATCH_ITEMS):
-            batch = items[start : start + BATCH_ITEMS]
-            kept += api.call("POST", "/v1/memories", {"items": batch})["items"]
+    with open_api(load_settings(), namespace) as api, progress("adding", len(lines)) as done:
+        for batch in _batches([(number, _filled_in(item, shared)) for number, item in lines]):
+            kept += _add_batch(api, batch, len(kept))
             done(len(batch))
     if as_json:
         show_json({"items": kept})
@@ -102,14 +109,14 @@ def recall(query: str, namespace: str | None, as_json: bool, explain: bool, **gi
 @scope_options
 @json_option
 def context(query: str, token_budget: int | None, namespace: str | None, as_json: bool, **given: Any) -> None:
-    """A prompt-ready text about QUERY, within a token budget."""
+    """Print a prompt-ready text about QUERY, within a token budget."""
     body = _question(query, given) | ({} if token_budget is None else {"token_budget": token_budget})
     with open_api(load_settings(), namespace) as api:
         answer = api.call("POST", "/v1/context", body)
     if as_json:
         show_json(answer)
     else:
-        click.echo(answer["text"], nl=False)
+        click.echo(tame(answer["text"], kept="\n\t"), nl=False)
 
 
 @click.command()
@@ -133,11 +140,12 @@ def chat(message: str, no_remember: bool, namespace: str | None, as_json: bool, 
             if not line.startswith("data: {"):
                 continue
             event = json.loads(line.removeprefix("data: "))
+            if "error" in event:
+                click.echo()
+                raise RemoteError(event["error"]["detail"])
             citations = event.get("recalld", {}).get("citations", citations)
             for choice in event.get("choices", []):
-                click.echo(
-                    "".join(c for c in choice["delta"].get("content", "") if c.isprintable() or c in "\n\t"), nl=False
-                )
+                click.echo(tame(choice["delta"].get("content", ""), kept="\n\t"), nl=False)
     click.echo()
     for citation in citations[:5]:
         show(f"[dim]{plain(citation['text'].strip()[:160])}[/]")
@@ -147,14 +155,15 @@ def chat(message: str, no_remember: bool, namespace: str | None, as_json: bool, 
 @click.option("--namespace", help="Namespace, where no server runs. [default: default]")
 @json_option
 def stats(namespace: str | None, as_json: bool) -> None:
-    """How much is kept, and where."""
+    """Say how much is kept, and where."""
     with open_api(load_settings(), namespace) as api:
         answer = api.call("GET", "/v1/stats")
     if as_json:
         show_json(answer)
         return
     for name, value in answer.items():
-        show(f"{name:18} {value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}")
+        told = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        show(f"{name:18} {plain(str(told))}")
 
 
 def _question(query: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -169,22 +178,73 @@ def _question(query: str, given: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _read_items(file: Path) -> list[dict[str, Any]]:
+def _filled_in(item: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """An item with what the options say; its own fields, and those of its own scope, win."""
+    scope = item.get("scope")
+    if isinstance(scope, dict) and "scope" in shared:
+        item = item | {"scope": shared["scope"] | scope}
+    return shared | item
+
+
+def _batches(lines: list[Line]) -> Iterator[list[Line]]:
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        more = len(json.dumps(line[1], ensure_ascii=False).encode(errors="replace"))
+        if batch and (len(batch) == BATCH_ITEMS_MAX or size + more > BATCH_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += more
+    yield batch
+
+
+def _add_batch(api: Api, batch: list[Line], kept: int) -> list[dict[str, Any]]:
+    """Send items; an error that names one of them names its line instead."""
+    try:
+        answer = api.call("POST", "/v1/memories", {"items": [item for _, item in batch]})
+    except RemoteError as error:
+        if batch[0][0] == 0:
+            raise
+        fields = [_on_its_line(field, batch) for field in error.fields]
+        detail = f"{fields[0].field}: {fields[0].message}" if fields else error.detail
+        raise RemoteError(f"{detail} ({kept} kept before)", fields) from error
+    items: list[dict[str, Any]] = answer["items"]
+    return items
+
+
+def _on_its_line(field: FieldError, batch: list[Line]) -> FieldError:
+    """`items.3.text` -> `line 17: text`."""
+    match = re.fullmatch(r"items\.(\d+)(?:\.(.+))?", field.field)
+    if match is None:
+        return field
+    return replace(field, field=f"line {batch[int(match[1])][0]}" + (f": {match[2]}" if match[2] else ""))
+
+
+def _read_text() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput.of("standard input", f"is not UTF-8 at byte {error.start}") from None
+
+
+def _read_items(file: Path) -> list[Line]:
+    """The items of a file of one JSON object a line, each with its line's number."""
     items = []
-    with file.open(encoding="utf-8", errors="surrogateescape") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                item = json.loads(line)
-            except ValueError:
+                item = json.loads(line.decode())
+                json.dumps(item, ensure_ascii=False, allow_nan=False).encode()
+            except UnicodeDecodeError as error:
+                raise InvalidInput.of(f"line {number}", f"is not UTF-8 at byte {error.start}") from None
+            except (ValueError, RecursionError):
                 raise InvalidInput.of(f"line {number}", "is not JSON") from None
             if not isinstance(item, dict):
                 raise InvalidInput.of(f"line {number}", "is not a JSON object")
-            items.append(item)
+            items.append((number, item))
     if not items:
         raise InvalidInput.of("file", "holds no items", 1)
     return items
-
-
-COMMANDS = (add, recall, context, chat, stats)

@@ -14,7 +14,10 @@ from recalld.core.errors import FeatureNotInstalled, ModelMissing
 @json_option
 @click.pass_context
 def demo(context: click.Context, as_json: bool) -> None:
-    """Watch a memory daemon take a conversation, answer questions over it, and survive being killed. About a minute."""
+    """Watch recalld take a conversation, answer questions over it, and survive being killed.
+
+    It takes about a minute, and leaves nothing behind.
+    """
     if find_spec("recalld_client") is None:
         raise FeatureNotInstalled("the demo uses the Python SDK: pip install recalld-client (in a checkout: ./client)")
     from recalld.demo import run
@@ -30,6 +33,3 @@ def demo(context: click.Context, as_json: bool) -> None:
         show_json({"lost_or_doubled": lost, "chat": chat})
     if lost:
         context.exit(1)
-
-
-COMMANDS = (demo,)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from recalld.cli.output import json_option, show, show_json
+from recalld.cli.output import json_option, plain, show, show_json
 from recalld.core import access
 from recalld.core.clock import SystemClock
 from recalld.core.config import load_settings
@@ -16,14 +16,17 @@ from recalld.core.datafolder import DataFolder
 from recalld.core.db import Database
 from recalld.core.errors import InvalidInput
 from recalld.core.ids import UlidSource
-from recalld.core.scope import Scope
+from recalld.core.scope import SCOPE_FIELDS, Scope
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 @click.group()
 def keys() -> None:
-    """API keys. The first one ends local mode: from then on every request needs one."""
+    """Create, list and revoke API keys.
+
+    The first one ends local mode: from then on every request needs one.
+    """
 
 
 @keys.command()
@@ -63,16 +66,18 @@ def create(
 @click.option("--namespace", help="Only this namespace.")
 @json_option
 def list_(namespace: str | None, as_json: bool) -> None:
-    """The keys, without their secrets."""
+    """List the keys, without their secrets."""
     with _database() as database, database.read() as connection:
         found = access.list_keys(connection, namespace)
     if as_json:
         show_json({"items": [_shown(info) for info in found]})
         return
     for info in found:
-        bound = " ".join(f"{name}={value}" for name, value in info.scope.given().items())
-        marks = [name for name, on in (("read-only", info.read_only), ("revoked", info.revoked_at is not None)) if on]
-        show(f"{info.id}  {info.prefix}...  {info.namespace}  {bound}  {' '.join(marks)}")
+        marks = [f"{name}={value}" for name, value in info.scope.given().items()]
+        marks += ["read-only"] if info.read_only else []
+        marks += [f"expires {info.expires_at:%Y-%m-%d %H:%M} UTC"] if info.expires_at is not None else []
+        marks += ["revoked"] if info.revoked_at is not None else []
+        show(f"{info.id}  {info.prefix}...  {info.namespace}  {plain('  '.join(marks))}".rstrip())
 
 
 @keys.command()
@@ -123,12 +128,9 @@ def _shown(info: access.KeyInfo) -> dict[str, Any]:
         "id": info.id,
         "namespace": info.namespace,
         "prefix": info.prefix,
-        **info.scope.given(),
+        **dict(zip(SCOPE_FIELDS, info.scope.values(), strict=True)),
         "read_only": info.read_only,
         "created_at": info.created_at,
         "expires_at": info.expires_at,
         "revoked_at": info.revoked_at,
     }
-
-
-COMMANDS = (keys,)

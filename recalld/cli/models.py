@@ -2,37 +2,36 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import click
 
 from recalld.cli.output import json_option, plain, progress, show, show_json
 from recalld.core.config import load_settings
 from recalld.models import folder
-from recalld.models.fetch import FetchSettings
-from recalld.models.pull import pull as pull_model
 
 
 @click.group()
 def models() -> None:
-    """Model weights: files in the models folder, shared by every instance on this machine."""
+    """List, pull, verify and remove model weights.
+
+    They are files in the models folder, shared by every instance on this machine.
+    """
 
 
 @models.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """What there is, and what is here."""
+    """Say what models there are, and which are here."""
     found = folder.list_models(load_settings().models_dir)
     if as_json:
         names = ("name", "purpose", "licence", "licence_url", "source", "bytes", "path", "bundled", "must_accept")
         show_json({"items": [{name: getattr(status, name) for name in names} for status in found]})
         return
     for status in found:
-        here = "[green]here[/]" if status.path is not None else "[dim]not here[/]"
+        here = "[green]here    [/]" if status.path is not None else "[dim]not here[/]"
         size = f"{status.bytes / 1e6:.0f} MB"
-        show(
-            f"[bold]{plain(status.name):12}[/] {here:8}  {size:>7}  {plain(status.licence):12}  {plain(status.purpose)}"
-        )
+        told = f"{size:>7}  {plain(status.licence):27}  {plain(status.purpose)}"
+        show(f"[bold]{plain(status.name):12}[/] {here}  {told}")
 
 
 @models.command()
@@ -43,6 +42,9 @@ def list_(as_json: bool) -> None:
 @json_option
 def pull(name: str, source: str | None, accept_licence: bool, hub: str | None, as_json: bool) -> None:
     """Bring model NAME into the models folder; what is whole already is left alone."""
+    from recalld.models.fetch import FetchSettings
+    from recalld.models.pull import pull as pull_model
+
     settings = FetchSettings(hub_endpoint=hub) if hub is not None else FetchSettings()
     with _bar(f"pulling {name}") as on_progress:
         path = pull_model(
@@ -99,6 +101,3 @@ def _bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
             last[name] = done
 
         yield on_progress
-
-
-COMMANDS: tuple[Any, ...] = (models,)

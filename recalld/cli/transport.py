@@ -2,74 +2,72 @@
 this process.
 
 Either way it is one request to one API, so a command can not do what a client could not, and behaves the same with
-and without a server. Without one, the command is the operator's: it needs no key and names its namespace itself.
+and without a server. Without one, the command is the operator's: it needs no key and names its namespace itself. Only
+then is the service imported.
 """
 
-import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
-from api.app import create_app
-from api.deps import principal
-from recalld.bootstrap import Service
-from recalld.core.access import DEFAULT_NAMESPACE, Principal, check_namespace, ensure_namespace
+from recalld.core.addresses import is_loopback
 from recalld.core.config import Settings
 from recalld.core.datafolder import DataFolder
 from recalld.core.errors import ConfigError, FieldError, RecalldError, Unavailable
 
-TIMEOUT_S = 600.0
+TIMEOUTS = httpx2.Timeout(600.0, connect=5.0)
 
 
 class RemoteError(RecalldError):
     """An error that the API answered, as it answered it."""
 
 
-class Api:
+class Api(Protocol):
     """The API, wherever it runs."""
-
-    def __init__(self, client: httpx2.Client | httpx2.AsyncClient) -> None:
-        self._client = client
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One request; returns the reply's JSON.
 
         Raises:
             RemoteError: the API answered with an error.
-            Unavailable: nobody answered.
+            Unavailable: nobody answered, or it was not recalld.
         """
-        content = None if body is None else json.dumps(body).encode("utf-8", "surrogatepass")
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        try:
-            if isinstance(self._client, httpx2.Client):
-                reply = self._client.request(method, path, content=content, headers=headers)
-            else:
-                reply = asyncio.run(self._client.request(method, path, content=content, headers=headers))
-        except httpx2.TransportError as error:
-            raise Unavailable(f"no answer from {self._client.base_url}: {type(error).__name__}") from error
-        if reply.status_code >= 400:
-            raise _error(reply)
-        return reply.json()
+        ...
 
     def lines(self, path: str, body: dict[str, Any]) -> Iterator[str]:
-        """The lines of a streamed reply."""
-        if not isinstance(self._client, httpx2.Client):
-            content = json.dumps(body).encode()
-            reply = asyncio.run(
-                self._client.request("POST", path, content=content, headers={"Content-Type": "application/json"})
-            )
-            if reply.status_code >= 400:
-                raise _error(reply)
-            yield from reply.text.splitlines()
-            return
-        with self._client.stream("POST", path, json=body) as streamed:
+        """The lines of a streamed reply; see `call`."""
+        ...
+
+
+class ServerApi:
+    """The API of a running server."""
+
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """See `Api`."""
+        with self._errors():
+            reply = self._client.request(method, path, **request_body(body))
+        return answer_of(reply)
+
+    def lines(self, path: str, body: dict[str, Any]) -> Iterator[str]:
+        """See `Api`."""
+        with self._errors(), self._client.stream("POST", path, **request_body(body)) as streamed:
             if streamed.status_code >= 400:
                 streamed.read()
-                raise _error(streamed)
+                answer_of(streamed)
             yield from streamed.iter_lines()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.RequestError as error:
+            raise Unavailable(f"no answer from {self._client.base_url}: {error or type(error).__name__}") from error
 
 
 @contextmanager
@@ -77,32 +75,53 @@ def open_api(settings: Settings, namespace: str | None) -> Iterator[Api]:
     """The API of the server that `RECALLD_URL` names or that holds the data folder, else one in this process."""
     held = DataFolder(settings.data_dir).holder() if settings.url is None else None
     url = settings.url or (held.url if held is not None else None)
-    if url is not None:
-        if namespace is not None:
-            raise ConfigError("--namespace: a running server takes the namespace from the key (RECALLD_API_KEY)")
-        key = settings.api_key.get_secret_value() if settings.api_key else None
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        with httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S) as client:
-            yield Api(client)
+    if url is None:
+        from recalld.cli.local import open_local_api
+
+        with open_local_api(settings, namespace) as api:
+            yield api
         return
-    service = Service(settings)
-    try:
-        who = Principal(check_namespace(namespace or DEFAULT_NAMESPACE))
-        with service.database.write() as connection:
-            ensure_namespace(connection, who.namespace, service.clock)
-        app = create_app(service)
-        app.dependency_overrides[principal] = lambda: who
-        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-        yield Api(httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=None))
-        service.indexer.apply_all()
-    finally:
-        service.close()
+    if namespace is not None:
+        raise ConfigError("--namespace: a running server takes the namespace from the key (RECALLD_API_KEY)")
+    with _client(url, settings) as client:
+        yield ServerApi(client)
 
 
-def _error(reply: httpx2.Response) -> RemoteError:
+def request_body(body: dict[str, Any] | None) -> dict[str, Any]:
+    """The arguments that an HTTP client sends `body` with."""
+    if body is None:
+        return {}
+    return {"content": json.dumps(body, ensure_ascii=False).encode(), "headers": {"Content-Type": "application/json"}}
+
+
+def answer_of(reply: httpx2.Response) -> Any:
+    """A reply's JSON.
+
+    Raises:
+        RemoteError: the API answered with an error.
+        Unavailable: it was not recalld that answered.
+    """
     try:
         told = reply.json()
+        if reply.status_code < 300:
+            return told
         fields = [FieldError(field["field"], field["message"], field.get("limit")) for field in told["errors"]]
-        return RemoteError(told["detail"], fields)
+        detail = told["detail"]
     except (ValueError, KeyError, TypeError):
-        return RemoteError(f"the server answered {reply.status_code}")
+        raise Unavailable(f"{reply.url.host} answered {reply.status_code}, but not as recalld does") from None
+    raise RemoteError(f"{detail}; RECALLD_API_KEY holds the key" if reply.status_code == 401 else detail, fields)
+
+
+def _client(url: str, settings: Settings) -> httpx2.Client:
+    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError("api_key: must be printable ASCII")
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        parsed = httpx2.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError("url: must be like http://127.0.0.1:7437")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    # A proxy that the environment names could not reach a loopback server, and would be handed the memories.
+    return httpx2.Client(base_url=parsed, headers=headers, timeout=TIMEOUTS, trust_env=not is_loopback(parsed.host))

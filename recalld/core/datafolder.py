@@ -12,6 +12,7 @@ what a killed server left is removed before the lock is taken.
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,8 +96,7 @@ class DataFolder:
 
     def bytes_on_disk(self, *parts: str) -> int:
         """Size of a part of the folder, files and folders below it included."""
-        root = self.path.joinpath(*parts)
-        return sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) if root.exists() else 0
+        return sum(_size(file) for file in self.path.joinpath(*parts).rglob("*"))
 
     @contextmanager
     def _locked(self, kind: int) -> Iterator[int | None]:
@@ -109,13 +109,21 @@ class DataFolder:
 
     def _lock(self, kind: int) -> int | None:
         """A descriptor that keeps a lock of this kind until it is closed; None where another lock forbids it."""
-        descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(descriptor)
-            return None
-        except OSError:
-            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return None
             raise
         return descriptor
+
+
+def _size(path: Path) -> int:
+    """Of a file; 0 of anything else, and of a file that another process has just removed."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0

@@ -22,6 +22,7 @@ from typing import Any
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from filelock import FileLock
 from sqlalchemy import (
     Connection,
@@ -35,7 +36,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from alembic import command
 from recalld.core.errors import ConfigError, Unavailable
@@ -118,8 +119,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A read transaction: one consistent snapshot."""
-        with self._engine.connect() as connection:
+        """A read transaction: one consistent snapshot.
+
+        Raises:
+            Unavailable: the file cannot be read, or is damaged.
+        """
+        with _failing_as("the database could not be read"), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -129,25 +134,34 @@ class Database:
         Raises:
             Unavailable: another process kept the database busy for longer than the timeout, or the disk is full.
         """
-        with self._write_lock:
-            try:
-                with self._write_engine.begin() as connection:
-                    yield connection
-            except OperationalError as error:
-                raise Unavailable(f"the database did not take the write: {error.orig}") from error
+        failing = _failing_as("the database did not take the write")
+        with self._write_lock, failing, self._write_engine.begin() as connection:
+            yield connection
 
     def migrate(self) -> None:
-        """Bring the schema to the newest revision; several processes may call it at once."""
+        """Bring the schema to the newest revision; several processes may call it at once.
+
+        Raises:
+            ConfigError: a newer version of recalld made this database.
+            Unavailable: as in `write`.
+        """
         with FileLock(f"{self.file}.migrate.lock"):
-            if self.revision() != self.newest_revision():
-                config = _alembic_config()
-                with self._write_engine.connect() as connection:
-                    config.attributes["connection"] = connection
+            revision = self.revision()
+            if revision == self.newest_revision():
+                return
+            config = _alembic_config()
+            with _failing_as("the schema could not be changed"), self._write_engine.connect() as connection:
+                config.attributes["connection"] = connection
+                try:
                     command.upgrade(config, "head")
+                except CommandError:
+                    raise ConfigError(
+                        f"database: its schema is {revision}, which this version of recalld does not know"
+                    ) from None
 
     def revision(self) -> str | None:
         """The schema's revision; None in an empty database."""
-        with self._engine.connect() as connection:
+        with self.read() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
     def newest_revision(self) -> str | None:
@@ -156,7 +170,7 @@ class Database:
 
     def quick_check(self) -> list[str]:
         """What SQLite's own check finds wrong with the file; empty where it is sound."""
-        with self._engine.connect() as connection:
+        with self.read() as connection:
             found = [str(row[0]) for row in connection.execute(text("PRAGMA quick_check"))]
         return [] if found == ["ok"] else found
 
@@ -167,6 +181,17 @@ class Database:
     def close(self) -> None:
         """Close every connection; the last process to close truncates the log."""
         self._engine.dispose()
+
+
+@contextmanager
+def _failing_as(told: str) -> Iterator[None]:
+    """Failures of the file and of SQLite as ours; what is wrong with a statement stays what it is."""
+    try:
+        yield
+    except DatabaseError as error:
+        if type(error) not in (DatabaseError, OperationalError):
+            raise
+        raise Unavailable(f"{told}: {error.orig}") from error
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:

@@ -26,7 +26,7 @@ limits; they never hold memory text, a query or a key, because they are shown an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class RecalldError(Exception):
         self.detail = detail
         self.fields = tuple(fields)
 
+    @classmethod
+    def of(cls, field: str, message: str, limit: int | float | str | None = None) -> Self:
+        """One wrong field."""
+        return cls(f"{field}: {message}", [FieldError(field, message, limit)])
+
 
 class InvalidInput(RecalldError):
     """A field has a wrong value: raised before anything is written."""
@@ -64,11 +69,6 @@ class InvalidInput(RecalldError):
     code = "invalid_input"
     status = 422
     title = "Invalid input"
-
-    @classmethod
-    def of(cls, field: str, message: str, limit: int | float | str | None = None) -> "InvalidInput":
-        """One wrong field."""
-        return cls(f"{field}: {message}", [FieldError(field, message, limit)])
 
 
 class MalformedBody(RecalldError):

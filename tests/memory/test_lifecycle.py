@@ -1,4 +1,4 @@
-"""What a write does to what is there: every row of the table in `memory.lifecycle`, and RFC 7396 by its own examples."""
+"""What a write does to what is there: the table in `memory.lifecycle`, and RFC 7396 by its own examples."""
 
 from dataclasses import replace
 from datetime import timedelta

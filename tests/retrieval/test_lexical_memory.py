@@ -113,6 +113,13 @@ def test_no_score_reaches_the_ceiling(documents: list[list[str]], query: list[st
     assert (scores < ceiling(postings)).all()
 
 
+def test_a_term_counts_up_to_the_maximum() -> None:
+    lengths = np.array([50, 50, 50], dtype=np.int32)
+    most, more, fewer = score([(np.array([COUNT_MAX, COUNT_MAX + 9, COUNT_MAX - 1], dtype=np.int32), 1)], lengths)
+    assert most == more
+    assert fewer < most
+
+
 def test_nothing_searched_gives_nothing() -> None:
     empty = np.zeros(0, dtype=np.int32)
     assert score([(empty, 1)], empty).tolist() == []

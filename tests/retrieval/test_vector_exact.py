@@ -1,17 +1,11 @@
-"""The exact index on disk: many processes, crashes, damage, erased bytes, rebuilding.
+"""The exact index as a whole: two processes on one folder beside the reference, locks, memory, rebuilding.
 
 Vectors hold small whole numbers here, whose inner products are exact in float32, so results are compared bit by bit.
 """
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,59 +15,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-import retrieval
 from recalld.core.errors import IndexDamaged, Unavailable
 from retrieval import vector_log
 from retrieval.ports import Floats, VectorChange
 from retrieval.vector_exact import ExactIndexSettings, ExactVectorIndex
-from retrieval.vector_format import DELETE, PUT, named_by, record_type
 from retrieval.vector_memory import InMemoryVectorIndex
-
-D = 5
-DIGEST = b"12345678"
-SMALL = ExactIndexSettings(lock_seconds_max=5, dead_records_min=6)
-ROOT = Path(retrieval.__file__).parents[1]
+from tests.retrieval.vector_folder import DIGEST, SMALL, D, check_disk, files, gone, opened, put
 
 vectors = st.lists(st.integers(-3, 3), min_size=D, max_size=D).map(lambda values: np.array(values, dtype=np.float32))
 changes = st.lists(
     st.builds(VectorChange, st.integers(0, 20), st.integers(1, 9), st.just(DIGEST), st.none() | vectors), max_size=8
 )
-
-
-def opened(folder: Path) -> ExactVectorIndex:
-    return ExactVectorIndex(folder, D, "encoder-1", SMALL)
-
-
-def put(row: int, *values: float) -> VectorChange:
-    vector = np.zeros(D, dtype=np.float32)
-    vector[: len(values)] = values
-    return VectorChange(row, 1, DIGEST, vector)
-
-
-def gone(row: int) -> VectorChange:
-    return VectorChange(row, 1, DIGEST, None)
-
-
-def files(folder: Path, suffix: str) -> list[Path]:
-    return sorted(folder.glob(f"*/*{suffix}"))
-
-
-def check_disk(folder: Path) -> None:
-    """Logs hold committed bytes only, and nothing but zeros in the body of a record that another one killed."""
-    manifests = [manifest for path in files(folder, ".json") if (manifest := named_by(path)) is not None]
-    assert {path.name for path in files(folder, ".log")} == {manifest.log for manifest in manifests}
-    for path in files(folder, ".log"):
-        manifest = next(manifest for manifest in manifests if manifest.log == path.name)
-        data = path.read_bytes()
-        assert len(data) == manifest.committed
-        records = np.frombuffer(data, dtype=record_type(D))
-        live = np.count_nonzero(records["operation"] == PUT)
-        for killed in records["killed"][records["killed"] >= 0].tolist():
-            dead = records[killed // records.dtype.itemsize]
-            live -= dead["operation"] == PUT
-            assert not dead["vector"].any()
-            assert (dead["digest"], dead["version"], dead["check_body"]) == (0, 0, 0)
-        assert live == manifest.rows
 
 
 class SharedFolder(RuleBasedStateMachine):
@@ -174,114 +126,6 @@ TestSharedFolder.settings = settings(max_examples=40, stateful_step_count=25, de
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "vectors"
-
-
-def test_the_vector_of_a_deleted_or_replaced_row_leaves_the_disk(folder: Path) -> None:
-    index = opened(folder)
-    secret, other = put(1, 1.25, -7.5, 3.75), put(2, 9.5, 8.5, 7.5)
-    assert secret.vector is not None
-    assert other.vector is not None
-    index.apply("n", [secret, other, put(3, 1)])
-    [log] = files(folder, ".log")
-    assert secret.vector.tobytes() in log.read_bytes()
-    index.apply("n", [gone(1), put(2, 1, 2)])
-    [log] = files(folder, ".log")
-    assert secret.vector.tobytes() not in log.read_bytes()
-    assert other.vector.tobytes() not in log.read_bytes()
-    assert opened(folder).search("n", secret.vector, 5)[0].tolist() == [3, 2]
-
-
-def test_states_under_the_writer_lock_erase_what_a_crash_left(folder: Path) -> None:
-    index = opened(folder)
-    index.apply("n", [put(1, 1.25, 2.5), put(2, 1)])
-    with patch.object(vector_log, "erase_bodies", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-        index.apply("n", [gone(1)])
-    with pytest.raises(AssertionError):
-        check_disk(folder)
-    later = opened(folder)
-    assert set(later.states("n")) == {2}
-    with pytest.raises(AssertionError):
-        check_disk(folder)
-    with later.writer_lock():
-        assert set(later.states("n")) == {2}
-    check_disk(folder)
-
-
-def test_a_log_of_mostly_dead_records_is_written_anew_while_an_old_reader_answers(folder: Path) -> None:
-    index, reader = opened(folder), opened(folder)
-    index.apply("n", [put(row, row) for row in range(10)])
-    assert reader.statistics("n").rows == 10
-    first = files(folder, ".log")
-    index.apply("n", [gone(row) for row in range(8)])
-    assert files(folder, ".log") != first
-    assert files(folder, ".log")[0].stat().st_size == 2 * record_type(D).itemsize
-    assert set(reader.states("n")) == {8, 9}
-    index.apply("n", [gone(8), gone(9)])
-    assert dict(opened(folder).states("n")) == {}
-    check_disk(folder)
-
-
-def test_every_changed_byte_of_the_manifest_or_of_a_live_record_is_seen(folder: Path) -> None:
-    opened(folder).apply("n", [put(row, row, 2) for row in range(3)])
-    for path in files(folder, ".json") + files(folder, ".log"):
-        right = path.read_bytes()
-        for place in range(len(right)):
-            path.write_bytes(right[:place] + bytes([right[place] ^ 0x04]) + right[place + 1 :])
-            if _says_the_same(path, right):
-                continue
-            with pytest.raises(IndexDamaged, match=f"{path.parent.name}.*recalld reindex"):
-                opened(folder).states("n")
-        path.write_bytes(right)
-    assert set(opened(folder).states("n")) == {0, 1, 2}
-
-
-def _says_the_same(path: Path, right: bytes) -> bool:
-    """Whether changed bytes are JSON that says what the right ones say: a space turned into another blank."""
-    try:
-        same: bool = path.suffix == ".json" and json.loads(path.read_bytes()) == json.loads(right)
-    except ValueError:
-        return False
-    return same
-
-
-def test_a_changed_head_of_a_dead_record_is_seen_and_its_body_does_not_matter(folder: Path) -> None:
-    opened(folder).apply("n", [put(1, 1), put(2, 2)])
-    opened(folder).apply("n", [gone(1)])
-    [log] = files(folder, ".log")
-    right = log.read_bytes()
-    log.write_bytes(right[:30] + b"\x01" + right[31:])
-    assert set(opened(folder).states("n")) == {2}
-    log.write_bytes(right[:10] + b"\x01" + right[11:])
-    with pytest.raises(IndexDamaged):
-        opened(folder).states("n")
-
-
-@pytest.mark.parametrize("kept", [0, 1, 50, 113])
-def test_a_log_shorter_than_committed_is_damage(folder: Path, kept: int) -> None:
-    opened(folder).apply("n", [put(1, 1), put(2, 2)])
-    [log] = files(folder, ".log")
-    log.write_bytes(log.read_bytes()[:kept])
-    with pytest.raises(IndexDamaged, match=log.name):
-        opened(folder).search("n", np.ones(D, dtype=np.float32), 3)
-
-
-def test_a_missing_log_is_damage(folder: Path) -> None:
-    opened(folder).apply("n", [put(1, 1)])
-    files(folder, ".log")[0].unlink()
-    with pytest.raises(IndexDamaged, match="missing"):
-        opened(folder).states("n")
-
-
-def test_a_record_without_a_place_in_the_log_is_damage(folder: Path) -> None:
-    """Two valid records in the wrong order: each checksum holds, the chain of kills does not."""
-    opened(folder).apply("n", [put(1, 1)])
-    opened(folder).apply("n", [gone(1), put(2, 2)])
-    [log] = files(folder, ".log")
-    size = record_type(D).itemsize
-    data = log.read_bytes()
-    log.write_bytes(data[size : 2 * size] + data[:size] + data[2 * size :])
-    with pytest.raises(IndexDamaged):
-        opened(folder).states("n")
 
 
 def test_an_index_of_another_encoder_does_not_serve_and_can_be_rebuilt(folder: Path) -> None:
@@ -438,108 +282,9 @@ def test_statistics_count_bytes(folder: Path) -> None:
     assert statistics.bytes_memory >= 100 * 4 * D
 
 
-WRITER = """
-import sys
-from pathlib import Path
-import numpy as np
-from retrieval.ports import VectorChange
-from retrieval.vector_exact import ExactIndexSettings, ExactVectorIndex
-
-index = ExactVectorIndex(Path(sys.argv[1]), 5, "encoder-1", ExactIndexSettings(dead_records_min=20))
-number = int(sys.argv[2])
-while True:
-    vector = np.full(5, number, dtype=np.float32)
-    rows = {number, number // 2, *range(1000, 1010)}
-    changes = [VectorChange(row, 1, b"12345678", vector) for row in sorted(rows)]
-    index.apply("n", [*changes, VectorChange(number - 7, 1, b"12345678", None)] if number >= 7 else changes)
-    print(number, flush=True)
-    number += 1
-"""
-
-
-def expected(count: int) -> dict[int, float]:
-    """The first number of each row's vector after `count` applies of `WRITER`."""
-    kept: dict[int, float] = {}
-    for number in range(count):
-        kept |= dict.fromkeys([number, number // 2, *range(1000, 1010)], float(number))
-        if number >= 7:
-            kept.pop(number - 7, None)
-    return kept
-
-
-def start_writer(folder: Path, number: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(folder), str(number)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-
-
-def test_a_writer_killed_at_any_moment_loses_nothing_that_was_acknowledged(folder: Path) -> None:
-    done = 0
-    delays = np.random.default_rng(1).uniform(0, 0.06, 8)
-    for delay in delays.tolist():
-        writer = start_writer(folder, done)
-        assert writer.stdout is not None
-        assert int(writer.stdout.readline()) == done
-        time.sleep(delay)
-        writer.send_signal(signal.SIGKILL)
-        acknowledged = [done, *map(int, writer.stdout.read().split())]
-        writer.wait()
-        writer.stdout.close()
-        index = opened(folder)
-        rows, kept = index.vectors("n", np.arange(2000))
-        found = dict(zip(rows.tolist(), kept[:, 0].tolist(), strict=True))
-        done = acknowledged[-1] + 1
-        if found != expected(done):
-            done += 1
-            assert found == expected(done)
-        with index.writer_lock():
-            index.states("n")
-        check_disk(folder)
-    assert done > len(delays)
-
-
-def test_a_reader_sees_whole_states_only_while_another_process_writes(folder: Path) -> None:
-    writer = start_writer(folder, 0)
-    assert writer.stdout is not None
-    writer.stdout.readline()
+def test_deleting_from_an_unknown_namespace_makes_no_index(folder: Path) -> None:
     index = opened(folder)
-    seen = []
-    for _ in range(300):
-        rows, kept = index.vectors("n", np.arange(1000, 1010))
-        assert len(rows) == 10
-        values = set(kept.reshape(-1).tolist())
-        assert len(values) == 1
-        seen.append(values.pop())
-        _, scores = index.search("n", np.ones(D, dtype=np.float32), 5, np.arange(1000, 1010))
-        assert len(set(scores.tolist())) == 1
-        assert scores[0] >= D * seen[-1]
-        time.sleep(0.002)
-    writer.kill()
-    writer.wait()
-    writer.stdout.close()
-    assert seen == sorted(seen)
-    assert len(set(seen)) > 10
-
-
-def test_a_search_in_progress_is_not_disturbed_by_an_apply(folder: Path) -> None:
-    index = opened(folder)
-    index.apply("n", [put(row, row) for row in range(20)])
-    snapshot = index._log("n").snapshot()
-    before = snapshot.search(np.ones(D, dtype=np.float32), 20, None)
-    index.apply("n", [put(row, -row) for row in range(20, 80)] + [gone(row) for row in range(0, 20, 2)])
-    index.apply("n", [put(row, 99) for row in range(40)])
-    index.search("n", np.ones(D, dtype=np.float32), 3)
-    after = snapshot.search(np.ones(D, dtype=np.float32), 20, None)
-    assert [part.tolist() for part in before] == [part.tolist() for part in after]
-
-
-def test_a_deleted_record_is_no_vector(folder: Path) -> None:
-    opened(folder).apply("n", [put(1, 1)])
-    opened(folder).apply("n", [gone(1)])
-    [log] = files(folder, ".log")
-    records = np.frombuffer(log.read_bytes(), dtype=record_type(D))
-    assert records["operation"].tolist() == [PUT, DELETE]
-    assert not records["vector"].any()
+    index.apply("n", [gone(1)])
+    index.apply("n", [])
+    assert index.namespaces() == []
+    assert files(folder, "") == []

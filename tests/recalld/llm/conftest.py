@@ -202,6 +202,9 @@ def tiny() -> Tiny:
     model = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     merges = [rule if isinstance(rule, str) else " ".join(rule) for rule in model["merges"]]
+    # A merge of digits, which only a pre-tokenizer that does not part them can reach.
+    tokens.append("12")
+    merges.append("1 2")
     types = [3 if token in control else 1 for token in tokens]
     return Tiny(tokens=tokens, types=types, merges=merges, vocabulary=len(tokens))
 

@@ -147,6 +147,14 @@ def test_no_text_encodes_to_a_control_token(tokenizer: ChatTokenizer, text: str)
     assert not {0, 1, 2} & set(tokenizer.encode(text))
 
 
+def test_a_control_token_that_is_spelled_as_a_word_is_not_reached_by_the_word(tiny: Any, variant: Any) -> None:
+    # Under this pre-tokenizer a piece that is a token as a whole skips the merges.
+    path = variant(pre="llama-bpe", tokens=[*tiny.tokens, "wardrobe"], types=[*tiny.types, 3])
+    tokenizer = ChatTokenizer(GGUFFile.open(path))
+    assert tokenizer.decode(tokenizer.encode("wardrobe")) == "wardrobe"
+    assert tiny.vocabulary not in tokenizer.encode_prompt([ChatMessage("user", "wardrobe")])
+
+
 @given(tokens=st.lists(st.integers(0, 399)))
 def test_a_stream_joined_is_the_decoding_of_all_tokens(tokenizer: ChatTokenizer, tokens: list[int]) -> None:
     stream = TextStream(tokenizer)

@@ -1,0 +1,227 @@
+"""Conversations with questions, read in place and never copied into the project: their licences forbid it.
+
+Each loader takes the upstream file, gzipped or not, or a folder that holds it; left out, it looks in `../shared/data` beside
+the checkout. Questions carry the ids of the turns (or sessions) that answer them, which only the metrics see; what the
+upstream files offer besides (summaries, observations, events) is not read at all.
+
+LoCoMo: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents" (ACL 2024). LongMemEval: Wu et al.
+(ICLR 2025). BEAM: Tavakoli et al. (2025), of which only the messages are used here, as text to write.
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from memory.model import Item
+from recalld.core.errors import ConfigError
+from recalld.core.scope import Scope
+from recalld.demo import conversation
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+_LONGMEMEVAL_DATE = re.compile(r"(\d+)/(\d+)/(\d+) \(\w+\) (\d+):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn: one memory. `id` is unique in its conversation."""
+
+    id: str
+    session: str
+    text: str
+    at: datetime | None
+    speaker: str | None = None
+    role: str | None = None
+
+    def item(self) -> Item:
+        """What is written."""
+        return Item(
+            self.text,
+            speaker=self.speaker,
+            role=self.role,
+            occurred_at=self.at,
+            external_id=self.id,
+            scope=Scope(session_id=self.session),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question: one recall in its conversation.
+
+    Attributes:
+        asked_at: the time from which "last week" is read.
+        evidence: ids of the turns that answer it, where the data names turns.
+        sessions: the sessions that they are in.
+    """
+
+    text: str
+    category: str
+    asked_at: datetime | None
+    evidence: frozenset[str]
+    sessions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns in order, and the questions about them."""
+
+    name: str
+    turns: tuple[Turn, ...]
+    questions: tuple[Question, ...]
+
+
+def locomo(data: Path | None = None) -> list[Conversation]:
+    """LoCoMo; corrections of its evidence are taken from an `audit.json` beside the file, where there is one.
+
+    Raises:
+        ConfigError: the file is not there; says where a user gets it.
+    """
+    names = ("locomo.json.gz", "locomo10.json", "locomo.json")
+    file = _find(data, "locomo", names, "https://github.com/snap-research/locomo (data/locomo10.json)")
+    beside = [path for name in ("audit.json.gz", "audit.json") if (path := file.parent / name).is_file()]
+    audit = {
+        (found["sample_id"], found["qa_index"]): found["correct_evidence"]
+        for path in beside[:1]
+        for found in _read(path)
+        if found["correct_evidence"]
+    }
+    return [_locomo_conversation(told, audit) for told in _read(file)]
+
+
+def _locomo_conversation(told: Mapping[str, Any], audit: Mapping[tuple[str, int], Sequence[str]]) -> Conversation:
+    spoken = told["conversation"]
+    turns: list[Turn] = []
+    for number in sorted(int(key[8:]) for key in spoken if re.fullmatch(r"session_\d+", key)):
+        said_at = datetime.strptime(spoken[f"session_{number}_date_time"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
+        for turn in spoken[f"session_{number}"]:
+            caption = turn.get("blip_caption")
+            text = f"{turn['text']} [photo: {caption}]" if caption else turn["text"]
+            turns.append(Turn(turn["dia_id"], f"session_{number}", text, said_at, speaker=turn["speaker"]))
+    session_of = {turn.id: turn.session for turn in turns}
+    questions = []
+    for index, asked in enumerate(told["qa"]):
+        cited = audit.get((told["sample_id"], index), asked.get("evidence", []))
+        ids = [part for entry in cited for part in re.split(r"[;,\s]+", entry)]
+        evidence = frozenset(ids) & session_of.keys()
+        sessions = frozenset(session_of[turn] for turn in evidence)
+        questions.append(Question(asked["question"], str(asked["category"]), turns[-1].at, evidence, sessions))
+    return Conversation(told["sample_id"], tuple(turns), tuple(questions))
+
+
+def longmemeval(data: Path | None = None) -> list[Conversation]:
+    """LongMemEval, upstream's format, or one that holds several questions to a haystack.
+
+    Raises:
+        ConfigError: the file is not there; says where a user gets it.
+    """
+    where = "https://github.com/xiaowu0162/LongMemEval (longmemeval_s.json)"
+    if data is None:
+        folder = DATA / "longmemeval_mini"
+        files = sorted(folder.glob("*.json.gz")) or [_find(folder, "longmemeval_mini", (), where)]
+    else:
+        files = [_find(data, "longmemeval", ("longmemeval_s.json", "longmemeval_s_cleaned.json"), where)]
+    return [_haystack(told) for file in files for told in _read(file)]
+
+
+def _haystack(told: Mapping[str, Any]) -> Conversation:
+    turns, with_answer = [], set()
+    sessions = zip(told["haystack_session_ids"], told["haystack_dates"], told["haystack_sessions"], strict=True)
+    for session, date, said in sessions:
+        for number, turn in enumerate(said):
+            if turn["content"].strip():
+                turns.append(
+                    Turn(f"{session}:{number}", session, turn["content"], _longmemeval_time(date), role=turn["role"])
+                )
+                if turn.get("has_answer"):
+                    with_answer.add(turns[-1].id)
+    several = "questions" in told
+    asked = told["questions"] if several else [told["question"]]
+    answered_in = told["answer_session_ids"] if several else [told["answer_session_ids"]]
+    at = _longmemeval_time(told["question_date"])
+    questions = [
+        Question(
+            text,
+            told["question_type"],
+            at,
+            frozenset(turn for turn in with_answer if turn.rpartition(":")[0] in found),
+            frozenset(found) & {turn.session for turn in turns},
+        )
+        for text, found in zip(asked, answered_in, strict=True)
+    ]
+    return Conversation(told["question_id"], tuple(turns), tuple(questions))
+
+
+def beam(data: Path | None = None) -> Iterator[Turn]:
+    """The messages of BEAM's chats, ids and sessions made unique over all of them; none where it is not there."""
+    folder = data or DATA / "beam"
+    for file in sorted(folder.glob("*/*.json.gz")):
+        for message in _read(file)["msgs"]:
+            chat = f"{file.parent.name}-{file.name.split('.')[0]}"
+            yield Turn(
+                f"{chat}:{message['id']}", f"{chat}:{message['sess']}", message["text"], None, role=message["role"]
+            )
+
+
+def real_turns(count: int) -> tuple[list[Turn], int]:
+    """Real turns to write: LoCoMo's, LongMemEval's and BEAM's as far as they are there, else the shipped conversation's.
+
+    Returns:
+        `count` turns with distinct ids, and how many of them repeat an earlier text because there were not enough.
+    """
+    found: list[Turn] = []
+    for number, told in enumerate((*_if_there(locomo), *_if_there(longmemeval))):
+        found += [
+            Turn(f"{number}:{turn.id}", f"{number}:{turn.session}", turn.text, turn.at, turn.speaker, turn.role)
+            for turn in told.turns
+        ]
+    found += beam()
+    if not found:
+        found = [
+            Turn(str(number), turn.session_id, turn.text, turn.occurred_at, role=turn.role)
+            for number, turn in enumerate(conversation())
+        ]
+    turns = [
+        found[place]
+        if place < len(found)
+        else Turn(f"{place}:again", f"{place // len(found)}:{again.session}", again.text, again.at, again.speaker)
+        for place in range(count)
+        for again in (found[place % len(found)],)
+    ]
+    return turns, max(count - len(found), 0)
+
+
+def _if_there(load: Any) -> list[Conversation]:
+    try:
+        found: list[Conversation] = load()
+        return found
+    except ConfigError:
+        return []
+
+
+def _find(data: Path | None, folder: str, names: Sequence[str], where: str) -> Path:
+    """The file that `data` is or holds."""
+    place = data or DATA / folder
+    if place.is_file():
+        return place
+    for name in names:
+        if (place / name).is_file():
+            return place / name
+    raise ConfigError(f"{folder} is not here. Get it from {where}, then give the file: --data PATH")
+
+
+def _read(file: Path) -> Any:
+    raw = file.read_bytes()
+    return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+
+
+def _longmemeval_time(date: str) -> datetime:
+    match = _LONGMEMEVAL_DATE.fullmatch(date)
+    if match is None:
+        raise ConfigError("longmemeval: a date is not written as 2023/05/30 (Tue) 23:40")
+    year, month, day, hour, minute = (int(part) for part in match.groups())
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)

@@ -1,0 +1,66 @@
+"""A service in a temporary folder, used in process: the parts that the API calls, without HTTP.
+
+Conversations are written with `MemoryService.add`, indexed through the outbox, and asked with `Recaller.recall`, one namespace
+each. A row of a benchmark that leaves a signal out runs the same recall with other `PipelineSettings`.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from memory.model import Item
+from memory.recall import Question, Recall, Recaller
+from recalld.bootstrap import Service
+from recalld.core.access import Principal
+from recalld.core.config import load_settings
+from retrieval.pipeline import Pipeline, PipelineSettings
+from retrieval.rerank import IdentityReranker
+
+BATCH_ITEMS = 100
+
+
+class Instance:
+    """See the module's docstring."""
+
+    def __init__(self, folder: Path, encoder: str) -> None:
+        self._service = Service(
+            load_settings(data_dir=folder, database_url=f"sqlite:///{folder / 'recalld.db'}", encoder=encoder)
+        )
+
+    def add(self, namespace: str, items: Sequence[Item]) -> None:
+        """Write items in order, and apply the outbox."""
+        for start in range(0, len(items), BATCH_ITEMS):
+            with self._service.write_store() as store:
+                self._service.memories.add(store, Principal(namespace), items[start : start + BATCH_ITEMS])
+        self._service.indexer.apply_all()
+
+    def recaller(self, settings: PipelineSettings | None = None) -> Recaller:
+        """The service's own recall, or one with other weights over the same store and indexes."""
+        service = self._service
+        if settings is None:
+            return service.recaller
+        pipeline = Pipeline(service.encoder, service.vectors, IdentityReranker(), settings)
+        most = service.settings.pending_encode_max
+        return Recaller(pipeline, service.indexer, service.clock, service.ids, service.settings, most)
+
+    def recall(self, recaller: Recaller, namespace: str, query: str, now: datetime | None, limit: int) -> Recall:
+        """One recall in a namespace."""
+        with self._service.read_store() as store:
+            return recaller.recall(store, Principal(namespace), Question(query, limit=limit, now=now))
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._service.close()
+
+
+@contextmanager
+def temporary_instance(encoder: str) -> Iterator[Instance]:
+    """An instance whose data goes with it."""
+    with tempfile.TemporaryDirectory(prefix="recalld-bench-") as folder:
+        instance = Instance(Path(folder), encoder)
+        try:
+            yield instance
+        finally:
+            instance.close()
