@@ -47,9 +47,8 @@ def install(app: FastAPI) -> None:
 
 def invalid(errors: Sequence[Any]) -> InvalidInput:
     """Pydantic's errors as ours: path, message and limit, without the input."""
-    fields = [_field_error(error) for error in errors[:FIELD_ERRORS_MAX]]
-    first = fields[0] if fields else FieldError("body", "is not valid")
-    return InvalidInput(f"{first.field}: {first.message}", fields)
+    fields = [_field_error(error) for error in errors[:FIELD_ERRORS_MAX]] or [FieldError("body", "is not valid")]
+    return InvalidInput(f"{fields[0].field}: {fields[0].message}", fields)
 
 
 def _field_error(error: Any) -> FieldError:
@@ -84,6 +83,11 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
+    return unforeseen(error)
+
+
+def unforeseen(error: Exception) -> JSONResponse:
+    """The reply to an error that is none of ours: nothing of it but its type and place, and those in the log."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
     logger.error("request_failed", code="internal", error=type(error).__name__, at=place)

@@ -8,6 +8,7 @@ is what keeps a web page from talking to a server on loopback by pointing its ow
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
@@ -129,7 +130,8 @@ class Observe:
         finally:
             took_s = perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if route != "unmatched" else "any"
+            # A label must not take whatever a client makes up.
+            method = scope["method"] if route != "unmatched" and status != HTTPStatus.METHOD_NOT_ALLOWED else "any"
             self._metrics.request(method, route, status, took_s)
             logger.info("request", method=method, route=route, status=status, took_ms=round(took_s * 1000, 2))
 

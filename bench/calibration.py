@@ -1,9 +1,10 @@
 """Calibration: does `relevance` tell a store that answers a question from one that does not?
 
-Every question is asked of its own conversation (which answers it) and of another one of the same data set (which does not), as
-often the one as the other. A recall's relevance is that of its best hit. Measured: the shipped weights, and a logistic
-regression fitted on all conversations but one and measured on that one, in turn, which says what to expect of conversations
-that nobody fitted on. `fit` is the regression over all of them: where the shipped weights come from.
+Every question is asked of its own conversation (which answers it) and of another one of the same data set (which
+does not), as often the one as the other. A recall's relevance is that of its best hit. Measured: the shipped
+weights, and a logistic regression fitted on all conversations but one and measured on that one, in turn, which says
+what to expect of conversations that nobody fitted on. `fit` is the regression over all of them: where the shipped
+weights come from.
 """
 
 from collections.abc import Sequence

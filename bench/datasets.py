@@ -1,23 +1,26 @@
 """Conversations with questions, read in place and never copied into the project: their licences forbid it.
 
-Each loader takes the upstream file, gzipped or not, or a folder that holds it; left out, it looks in `../shared/data` beside
-the checkout. Questions carry the ids of the turns (or sessions) that answer them, which only the metrics see; what the
-upstream files offer besides (summaries, observations, events) is not read at all.
+Each loader takes the upstream file, gzipped or not, or a folder that holds it; left out, it looks in
+`../shared/data` beside the checkout. Questions carry the ids of the turns (or sessions) that answer them, which
+only the metrics see; what the upstream files offer besides (summaries, observations, events) is not read at all.
 
-LoCoMo: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents" (ACL 2024). LongMemEval: Wu et al.
-(ICLR 2025). BEAM: Tavakoli et al. (2025), of which only the messages are used here, as text to write.
+LoCoMo: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents" (ACL 2024). LongMemEval: Wu
+et al. (ICLR 2025). BEAM: Tavakoli et al. (2025), of which only the messages are used here, as text to write.
 """
 
 import gzip
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from memory.ingest import last_question
 from memory.model import Item
+from recalld.core.config import load_settings
 from recalld.core.errors import ConfigError
 from recalld.core.scope import Scope
 from recalld.demo import conversation
@@ -135,7 +138,13 @@ def _haystack(told: Mapping[str, Any]) -> Conversation:
         for number, turn in enumerate(said):
             if turn["content"].strip():
                 turns.append(
-                    Turn(f"{session}:{number}", session, turn["content"], _longmemeval_time(date), role=turn["role"])
+                    Turn(
+                        f"{session}:{number}",
+                        session,
+                        fitting(turn["content"]),
+                        _longmemeval_time(date),
+                        role=turn["role"],
+                    )
                 )
                 if turn.get("has_answer"):
                     with_answer.add(turns[-1].id)
@@ -163,44 +172,57 @@ def beam(data: Path | None = None) -> Iterator[Turn]:
         for message in _read(file)["msgs"]:
             chat = f"{file.parent.name}-{file.name.split('.')[0]}"
             yield Turn(
-                f"{chat}:{message['id']}", f"{chat}:{message['sess']}", message["text"], None, role=message["role"]
+                f"{chat}:{message['id']}",
+                f"{chat}:{message['sess']}",
+                fitting(message["text"]),
+                None,
+                role=message["role"],
             )
 
 
 def real_turns(count: int) -> tuple[list[Turn], int]:
-    """Real turns to write: LoCoMo's, LongMemEval's and BEAM's as far as they are there, else the shipped conversation's.
+    """Real turns to write: LoCoMo's, LongMemEval's and BEAM's where they are there, else the shipped conversation's.
 
     Returns:
-        `count` turns with distinct ids, and how many of them repeat an earlier text because there were not enough.
+        `count` turns with distinct sessions where they come from distinct conversations, and how many of them repeat an
+        earlier text because there were not enough.
     """
-    found: list[Turn] = []
-    for number, told in enumerate((*_if_there(locomo), *_if_there(longmemeval))):
-        found += [
-            Turn(f"{number}:{turn.id}", f"{number}:{turn.session}", turn.text, turn.at, turn.speaker, turn.role)
-            for turn in told.turns
-        ]
+    found = [
+        replace(turn, session=f"{number}:{turn.session}")
+        for number, told in enumerate(_conversations_here())
+        for turn in told.turns
+    ]
     found += beam()
     if not found:
         found = [
             Turn(str(number), turn.session_id, turn.text, turn.occurred_at, role=turn.role)
             for number, turn in enumerate(conversation())
         ]
-    turns = [
-        found[place]
-        if place < len(found)
-        else Turn(f"{place}:again", f"{place // len(found)}:{again.session}", again.text, again.at, again.speaker)
-        for place in range(count)
-        for again in (found[place % len(found)],)
+    again = [
+        replace(found[place % len(found)], session=f"{place // len(found)}:{found[place % len(found)].session}")
+        for place in range(len(found), count)
     ]
-    return turns, max(count - len(found), 0)
+    return [*found[:count], *again], len(again)
 
 
-def _if_there(load: Any) -> list[Conversation]:
-    try:
-        found: list[Conversation] = load()
-        return found
-    except ConfigError:
-        return []
+def questions(count: int) -> list[str]:
+    """Distinct questions: of the data sets that are there, then those that the shipped conversation's turns end in."""
+    asked = [question.text for told in _conversations_here() for question in told.questions]
+    asked += [question for turn in conversation() if (question := last_question(turn.text))]
+    return list(dict.fromkeys(asked))[:count]
+
+
+def _conversations_here() -> list[Conversation]:
+    found: list[Conversation] = []
+    for load in (locomo, longmemeval):
+        with suppress(ConfigError):
+            found += load()
+    return found
+
+
+def fitting(text: str) -> str:
+    """The text, or as much of it as one memory holds."""
+    return text.encode()[: load_settings().text_bytes_max].decode(errors="ignore")
 
 
 def _find(data: Path | None, folder: str, names: Sequence[str], where: str) -> Path:

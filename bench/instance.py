@@ -1,7 +1,8 @@
 """A service in a temporary folder, used in process: the parts that the API calls, without HTTP.
 
-Conversations are written with `MemoryService.add`, indexed through the outbox, and asked with `Recaller.recall`, one namespace
-each. A row of a benchmark that leaves a signal out runs the same recall with other `PipelineSettings`.
+Conversations are written with `MemoryService.add`, indexed through the outbox, and asked with `Recaller.recall`,
+one namespace each. A row of a benchmark that leaves a signal out runs the same recall with other
+`PipelineSettings`.
 """
 
 import tempfile

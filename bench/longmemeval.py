@@ -1,7 +1,8 @@
-"""LongMemEval: is the session that answers a question among the first five recalled, and the turn, where the data names it?
+"""LongMemEval: is the session that answers a question among the first five recalled, and the turn, where the data
+names it?
 
-Through the service that the API uses, like `bench.locomo`. The haystacks of the full `longmemeval_s` are not shipped: give the
-file. A question without an answer session (an abstention) is left out and counted.
+Through the service that the API uses, like `bench.locomo`. The haystacks of the full `longmemeval_s` are not
+shipped: give the file. A question without an answer session (an abstention) is left out and counted.
 """
 
 from collections.abc import Sequence

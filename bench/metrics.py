@@ -1,9 +1,9 @@
 """How good a ranking is, and how sure that is. Pure.
 
-`ranking` is ids best first, `evidence` the ids that answer the question: binary relevance. Source for recall, NDCG and MRR:
-Manning, Raghavan and Schuetze, "Introduction to Information Retrieval" (2008), chapter 8; for the interval: Efron and
-Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; for the calibration error: Guo et al., "On Calibration
-of Modern Neural Networks" (ICML 2017).
+`ranking` is ids best first, `evidence` the ids that answer the question: binary relevance. Source for recall, NDCG
+and MRR: Manning, Raghavan and Schuetze, "Introduction to Information Retrieval" (2008), chapter 8; for the
+interval: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13; for the calibration error:
+Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
 """
 
 from collections.abc import Mapping, Sequence

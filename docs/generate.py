@@ -12,9 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.tables import figures
-
 from api.app import create_app
+from bench.tables import figures
 from recalld.bootstrap import Service
 from recalld.core.config import load_settings, settings_table
 

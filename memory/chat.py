@@ -55,7 +55,9 @@ def prepare(store: Store, recaller: Recaller, who: Principal, turn: ChatTurn, mo
     asked = last_user_message(turn.messages)
     if turn.scope.within(who.bound) == EVERYTHING or not turn.recall or not asked.strip():
         return Prepared(turn.messages, None, None)
-    question = Question(asked[:QUERY_CHARS_MAX], turn.scope, limit=RECALLED_MAX)
+    limits = recaller.limits
+    query = asked[:QUERY_CHARS_MAX].encode()[: limits.text_bytes_max].decode(errors="ignore")
+    question = Question(query, turn.scope, limit=min(RECALLED_MAX, limits.recall_limit_max))
     recall = recaller.recall(store, who, question)
     counter = TokenCounter(model.tokenizer_name, model.count_tokens)
     taken = model.count_prompt_tokens((ChatMessage("system", f"{PROMPT}\n\n"), *turn.messages))

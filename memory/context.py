@@ -2,7 +2,8 @@
 
 A block's bytes depend on its memory alone, not on its rank or its neighbours, and blocks are only ever appended: the
 same memory gives the same tokens in every prompt, so that what a language model computed for it can be used again.
-Its citation is therefore a tag made from the memory's id (`[7q4k]`), not a number.
+Its citation is therefore a tag made from the memory's id (`[7q4k]`), not a number. Of 30 memories two have the same
+tag once in 2,400 contexts; `Block.memory_ids` tells them apart.
 
 Invariants: the tokens of the whole text, counted by the tokenizer that is named, are at most the budget; a block that
 does not fit is left out whole and a smaller one may still fit, but the first one is cut to fit rather than return
@@ -10,6 +11,7 @@ nothing; memory text is data: its line breaks are folded, so that it can not pas
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,8 @@ from memory.model import Memory
 
 TAG_CHARS = 4
 TOKENS_OF_A_CUT_MIN = 24
+WORD_CHARS_MAX = 24
+"""What is longer has no spaces, as Chinese has none, and is cut at any character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +93,17 @@ def _cut(memory: Memory, token_budget: int, counter: TokenCounter) -> str:
     """As much of the memory as the budget holds, at a word's end; nothing where that is next to nothing."""
     if token_budget < TOKENS_OF_A_CUT_MIN:
         return ""
-    words = list(re.finditer(r"\S+", memory.item.text))
-    low, high = 0, len(words)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if counter.count(render(memory, memory.item.text[: words[middle - 1].end()] + " …")) <= token_budget:
-            low = middle
-        else:
-            high = middle - 1
-    return render(memory, memory.item.text[: words[low - 1].end()] + " …") if low else ""
+    text = memory.item.text
+
+    def too_long(end: int) -> bool:
+        return counter.count(render(memory, text[:end] + " …")) > token_budget
+
+    ends = [0, *(word.end() for word in re.finditer(r"\S+", text)), len(text)]
+    place = bisect_left(ends, True, lo=1, key=too_long)
+    end, following = ends[place - 1], ends[min(place, len(ends) - 1)]
+    if following - end > WORD_CHARS_MAX:
+        end += bisect_left(range(end + 1, following), True, key=too_long)
+    return render(memory, text[:end] + " …") if end else ""
 
 
 def _fold(text: str) -> str:

@@ -137,7 +137,10 @@ class Indexer:
         return len(live)
 
     def differences(self, namespace: str) -> Difference | None:
-        """How the vector index differs from SQL; None where it does not. Apply the outbox first."""
+        """How the vector index differs from SQL; None where it does not. Apply the outbox first.
+
+        Under the writer lock, what others write meanwhile stays in the outbox: that is late, not different.
+        """
         known = dict(self._vectors.states(namespace))
         missing, stale = [], []
         for rows in self._walk(namespace):
@@ -149,9 +152,10 @@ class Indexer:
                     missing.append(row)
                 elif state.digest != content_digest(text):
                     stale.append(row)
-        if not (missing or stale or known):
-            return None
-        return Difference(namespace, "vectors", tuple(missing[:10]), tuple(stale[:10]), tuple(sorted(known)[:10]))
+        with self._read() as store:
+            waiting = {entry.row for entry in store.outbox(store.waiting())}
+        found = [tuple(sorted(set(rows) - waiting)[:10]) for rows in (missing, stale, known)]
+        return Difference(namespace, "vectors", *found) if any(found) else None
 
     def _walk(self, namespace: str) -> Iterator[list[int]]:
         after = 0

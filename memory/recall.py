@@ -82,7 +82,7 @@ class Recaller:
         self._indexer = indexer
         self._clock = clock
         self._ids = ids
-        self._limits = limits
+        self.limits = limits
         self._pending_encode_max = pending_encode_max
 
     def recall(self, store: Store, who: Principal, question: Question) -> Recall:
@@ -121,10 +121,10 @@ class Recaller:
         )
 
     def _check(self, question: Question) -> None:
-        wrong = check_text(question.query, self._limits.text_bytes_max, "query")
+        wrong = check_text(question.query, self.limits.text_bytes_max, "query")
         if wrong:
             raise InvalidInput(f"query: {wrong[0].message}", wrong)
-        most = self._limits.recall_limit_max
+        most = self.limits.recall_limit_max
         if not 1 <= question.limit <= most:
             raise InvalidInput.of("limit", f"1 to {most}", most)
 

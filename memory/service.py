@@ -67,14 +67,14 @@ class MemoryService:
             named = (item.scope, item.external_id)
             existing = known.get(named)
             decision = lifecycle.add(existing, written)
-            memory = decision.memory
+            if existing is not None and decision.changed:
+                self._insert(store, who.namespace, fresh, current)
+            memory = replace(decision.memory, row=current.get(decision.memory.id, decision.memory).row)
             if existing is None:
                 fresh.append(memory)
             elif decision.changed:
-                self._insert(store, who.namespace, fresh, current)
-                memory = replace(memory, row=current.get(memory.id, memory).row)
                 store.replace(who.namespace, memory)
-                changed.append(replace(decision, memory=memory))
+                changed.append(decision)
             if item.external_id is not None:
                 known[named] = memory
             current[memory.id] = memory
@@ -108,7 +108,7 @@ class MemoryService:
     def sources(self, store: MemoryStore, who: Principal, memory_id: str) -> list[Memory]:
         """The memories that this one was derived from, those that the key may see."""
         found = store.get(who.namespace, self.get(store, who, memory_id).sources)
-        return [memory for memory in found if who.bound.covers(memory.item.scope)]
+        return [memory for memory in found if who.bound.covers(memory.item.scope) and not self._expired(memory)]
 
     def update(
         self, store: Store, who: Principal, memory_id: str, patch: Mapping[str, Any], if_match: str | None
@@ -181,7 +181,7 @@ class MemoryService:
         """One change for each reason."""
         reasons = dict.fromkeys(decision.reason for decision in decisions)
         for reason in reasons:
-            ids = tuple(decision.memory.id for decision in decisions if decision.reason == reason)
+            ids = tuple(dict.fromkeys(decision.memory.id for decision in decisions if decision.reason == reason))
             store.record_change(Change(self._ids.new("chg"), namespace, action, reason, ids, self._clock.now()))
 
 

@@ -20,12 +20,12 @@ from memory.recall import Recaller
 from memory.recall_log import RecallLog
 from memory.service import MemoryService
 from memory.store.sql import SqlStore
-from recalld.core import access
+from recalld.core import access, log
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings
 from recalld.core.datafolder import DataFolder
 from recalld.core.db import Database
-from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing
+from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, RecalldError
 from recalld.core.ids import IdSource, UlidSource
 from recalld.jobs.worker import Worker
 from recalld.llm.ports import LanguageModel
@@ -125,6 +125,14 @@ class Service:
                 self._counter = make_token_counter(self.settings, self.encoder)
             return self._counter
 
+    def warm(self) -> None:
+        """Do ahead what the first requests would wait for; what can not be done is told when it is asked for."""
+        self.encoder.encode(["warm"])
+        try:
+            self.token_counter()
+        except RecalldError as error:
+            log.get("bootstrap").warning("not_warmed", code=error.code)
+
     def upkeep(self) -> None:
         """What the worker does once a minute: drop idempotency keys whose time has run out."""
         with self.database.write() as connection:
@@ -197,7 +205,10 @@ def make_llm(settings: Settings, encoder: Encoder) -> LanguageModel:
     path = local_weights(settings)
     from recalld.llm.engine import EngineSettings, LocalModel
 
-    engine = EngineSettings(threads=settings.llm_threads, context_tokens_max=settings.llm_context_tokens)
+    # One engine serves every namespace: what it kept of one prompt must not show in the timing of another's.
+    engine = EngineSettings(
+        threads=settings.llm_threads, context_tokens_max=settings.llm_context_tokens, reuse_prefix=False
+    )
     return LocalModel.load(path, engine, settings.llm)
 
 

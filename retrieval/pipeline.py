@@ -3,8 +3,8 @@
     plan -> lexical + vector over the allowed rows -> fuse (sum of standard scores) -> pool
          -> on the pool: speaker and date, then the best score of the row's session -> rerank -> best `limit`
 
-The session counts because a conversation stays on its subject: a turn beside the best answer is more likely to be evidence
-than an equal one in a session that has nothing better.
+The session counts because a conversation stays on its subject: a turn beside the best answer is more likely to be
+evidence than an equal one in a session that has nothing better.
 
 SQL decides `Corpus.rows` before any search, so a filter never costs results. A row whose vector is not there yet
 stands at the mean of the dense signal (0 standard deviations), and full text finds it all the same. Ties go to the
@@ -59,7 +59,7 @@ class PipelineSettings:
 
 @dataclass(frozen=True, slots=True)
 class RowText:
-    """What the pipeline has to know of a row in the pool; `session` is equal for rows of one session, None outside any."""
+    """What the pipeline has to know of a row in the pool; `session` is equal within one session, None outside any."""
 
     text: str
     speaker: str | None

@@ -2,9 +2,10 @@
 
 Pure: no index is looked at, and the time from which "last week" is read is passed in.
 
-People speak of themselves in the first person: what answers "Where does Alice live?" is Alice saying "I live in Lisbon".
-So for the encoder the names of those who speak become "I" and "my" (`in_first_person`); full text keeps the names. On
-conversation turns this alone took dense recall@10 from .39 to .66 (`bench/results/locomo.json` has the row without it).
+People speak of themselves in the first person: what answers "Where does Alice live?" is Alice saying "I live in
+Lisbon". So for the encoder the names of those who speak become "I" and "my" (`in_first_person`); full text keeps
+the names. On conversation turns this alone took dense recall@10 from .39 to .66 (`bench/results/locomo.json` has
+the row without it).
 """
 
 import re
@@ -42,7 +43,7 @@ class Plan:
         return bool(self.parts_named(speaker))
 
     def parts_named(self, speaker: str) -> list[str]:
-        """The parts of a speaker's name by which the query names him; Will only where he is written so, not as "will"."""
+        """The parts of a speaker's name by which the query names him; "will" is a word, and only "Will" names him."""
         parts = _WORD.findall(speaker)
         held = [
             part

@@ -81,16 +81,21 @@ class Process:
                 stdout=log,
                 stderr=log,
             )
-        word = "serving" if command == "serve" else "working"
+        try:
+            self._wait("serving" if command == "serve" else "working", began + START_SECONDS_MAX)
+        except BaseException:
+            self.kill()
+            raise
+        self.started_s = time.monotonic() - began
+
+    def _wait(self, word: str, give_up: float) -> None:
         while not (told := [event for event in self.events() if event["event"] == word]):
-            if self.popen.poll() is not None or time.monotonic() > began + START_SECONDS_MAX:
-                self.kill()
-                raise AssertionError(f"recalld {command} did not start: {self.output()}")
+            assert self.popen.poll() is None, f"it ended: {self.output()}"
+            assert time.monotonic() < give_up, f"it did not start in time: {self.output()}"
             time.sleep(0.02)
         self.url = told[0].get("url", "")
         if self.url:
             assert httpx2.get(f"{self.url}/healthz", trust_env=False, timeout=30).status_code == 200
-        self.started_s = time.monotonic() - began
 
     def output(self) -> str:
         """What it has printed."""

@@ -19,7 +19,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
 
 from api.deps import Caller, ServiceDep
-from api.errors import problem
+from api.errors import problem, unforeseen
 from api.limits import OpenAIRoute
 from api.routes.recall import note
 from api.schemas_openai import (
@@ -195,8 +195,10 @@ async def _events(
             usage = UsageOut.of(chunk.usage).model_dump() if chunk.usage is not None else None
             yield exchange.event([], None, {"usage": usage})
         yield "data: [DONE]\n\n"
-    except RecalldError as error:
-        yield f"data: {json.dumps({'error': json.loads(bytes(problem(error).body))})}\n\n"
+    except Exception as error:
+        reply = problem(error) if isinstance(error, RecalldError) else unforeseen(error)
+        told = json.loads(bytes(reply.body))
+        yield f"data: {json.dumps({'error': told | {'message': told['detail']}})}\n\n"
     finally:
         with anyio.CancelScope(shield=True):
             await run_sync(partial(_close, rest), limiter=threads)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Float, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Float, and_, exists, func, literal, literal_column, or_, select
 from sqlalchemy import cast as sql_cast
 
 from memory.model import Selection
@@ -53,9 +53,9 @@ def scope_conditions(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def exact_scope_conditions(scope: Scope) -> list[ColumnElement[bool]]:
-    """Every field must match, one that is not given by being absent."""
+    """Every field must match, one that is not given by being absent: as the index of external ids tells it."""
     return [
-        memories.c[name].is_(None) if value is None else memories.c[name] == value
+        func.coalesce(memories.c[name], literal_column("''")) == (value or "")
         for name, value in zip(SCOPE_FIELDS, scope.values(), strict=True)
     ]
 

@@ -113,7 +113,7 @@ def _encoder(settings: Settings) -> Iterator[Check]:
         rows = sum(index.statistics(namespace).rows for namespace in index.namespaces())
         yield Check("index", True, f"{rows} vectors")
     except RecalldError as error:
-        yield Check("index", False, f"{error.detail}; `recalld reindex` rebuilds it")
+        yield Check("index", False, error.detail)
 
 
 def _optional(settings: Settings) -> Iterator[Check]:

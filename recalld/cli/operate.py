@@ -24,14 +24,10 @@ def worker(once: bool, as_json: bool) -> None:
 
     SIGTERM ends it after the step at hand.
     """
+    if not once:
+        _work(as_json)
+        return
     with _service(as_json) as service:
-        if not once:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: service.worker.request_stop())
-            settings = service.settings
-            log.get("worker").info("working", data_dir=str(settings.data_dir), version=__version__)
-            service.worker.run()
-            return
         applied = service.indexer.apply_all()
     if as_json:
         show_json({"applied": applied})
@@ -89,6 +85,16 @@ def migrate(as_json: bool) -> None:
         show_json({"before": before, "after": after})
     else:
         show(f"schema {after}" + (" (it was already)" if before == after else f" (was {before or 'empty'})"))
+
+
+def _work(as_json: bool) -> None:
+    ends = {signal.SIGINT, signal.SIGTERM}
+    # Blocked before any thread is there to take one; a handler could not touch the locks that the loop waits on.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    with _service(as_json) as service:
+        service.worker.start()
+        log.get("worker").info("working", data_dir=str(service.settings.data_dir), version=__version__)
+        signal.sigwait(ends)
 
 
 @contextmanager

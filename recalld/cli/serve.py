@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+import threading
 
 import click
 import uvicorn
@@ -36,11 +37,13 @@ def serve(host: str | None, port: int | None, as_json: bool) -> None:
     try:
         _check_exposure(service)
         listener = _listen(settings)
-        service.encoder.encode(["warm"])
         url = _url(settings.host, listener)
-        if not service.folder.hold(_reachable(url)):
+        if not service.folder.hold(url):
             log.get("serve").warning("folder_shared", detail="another server holds this data folder as well")
-        log.get("serve").info("serving", url=url, data_dir=str(settings.data_dir), version=__version__)
+        log.get("serve").info(
+            "serving", url=url, host=settings.host, data_dir=str(settings.data_dir), version=__version__
+        )
+        threading.Thread(target=service.warm, name="recalld-warm", daemon=True).start()
         config = uvicorn.Config(
             create_app(service),
             log_config=None,
@@ -80,9 +83,6 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _url(host: str, listener: socket.socket) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-
-
-def _reachable(url: str) -> str:
-    """The URL for a command on this machine: a server on every address is on loopback too."""
-    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    """Where a command on this machine reaches it: a server on every address is on loopback too."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{listener.getsockname()[1]}"

@@ -220,7 +220,7 @@ class OpenAICompatibleModel:
                     raise failure
                 wait = _retry_after(response, delay)
             if attempt == self._retry.attempts_max or wait > self._retry.delay_s_max:
-                raise failure from None
+                raise failure
             self._sleep(wait)
             delay = min(2 * delay, self._retry.delay_s_max)
         raise Unavailable("the retry policy allows no attempt")

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from recalld.llm.ports import GenerationSettings
 
+# Below this a draw is as good as the greedy choice, and a division could leave the range of numbers.
+_TEMPERATURE_MIN = 1e-6
+
 
 def choose(logits: Tensor, settings: GenerationSettings, uniform: float) -> int:
     """The next token's id.
@@ -39,8 +42,8 @@ def distribution(logits: Tensor, settings: GenerationSettings) -> tuple[Tensor, 
     Returns:
         probabilities `[K]` float64 that add up to 1, and ids `[K]` int64. K is at least 1.
     """
-    # The maximum goes first, so that the division by a very small temperature cannot give infinity minus infinity.
-    scaled, ids = ((logits.double() - logits.max()) / settings.temperature).sort(descending=True, stable=True)
+    temperature = max(settings.temperature, _TEMPERATURE_MIN)
+    scaled, ids = (logits.double() / temperature).sort(descending=True, stable=True)
     if settings.top_k:
         scaled, ids = scaled[: settings.top_k], ids[: settings.top_k]
     probabilities = scaled.softmax(0)

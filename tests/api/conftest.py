@@ -1,7 +1,7 @@
 """A served application: in this process through `TestClient`, or on a port for clients that need one.
 
-`SAMPLES` holds a valid request for each operation, so that a test can go over all of them; `test_openapi.py` fails when a
-route has none, and so none can be forgotten.
+`SAMPLES` holds a valid request for each operation, so that a test can go over all of them; `test_openapi.py` fails when
+a route has none, and so none can be forgotten.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from recalld.core import access
 from recalld.core.access import DEFAULT_NAMESPACE
 from recalld.core.config import load_settings
 from recalld.core.scope import Scope
+from tests.conftest import SerialIds, SetClock
 
 Json = dict[str, Any]
 
@@ -103,7 +104,9 @@ class Running:
     def live(self) -> str:
         """Serve on a free port until the test is over; returns the base URL."""
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        config = uvicorn.Config(self.app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            self.app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=5
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -157,12 +160,13 @@ def client(run: Running) -> TestClient:
 
 
 @pytest.fixture
-def start(make_service: Callable[..., Service]) -> Iterator[Callable[..., Running]]:
+def start(make_service: Callable[..., Service], clock: SetClock, ids: SerialIds) -> Iterator[Callable[..., Running]]:
     """Starts a service with other settings or parts."""
     with contextlib.ExitStack() as stack:
 
-        def start(parts: Parts | None = None, **settings: Any) -> Running:
-            return stack.enter_context(running(make_service(parts, **({"worker": False} | settings))))
+        def start(parts: Parts = Parts(), **settings: Any) -> Running:
+            own = replace(parts, clock=parts.clock or clock, ids=parts.ids or ids)
+            return stack.enter_context(running(make_service(own, **({"worker": False} | settings))))
 
         yield start
 

@@ -13,6 +13,9 @@ from retrieval.encode_hash import HashEncoder
 from retrieval.encode_onnx import OnnxEncoder
 from retrieval.ports import Encoder
 
+# Read before any test: tests run without the caller's settings.
+MODELS = Path(os.environ.get("RECALLD_MODELS_DIR") or user_data_dir("recalld-models", appauthor=False))
+
 TEXTS = [
     "I moved to Lisbon in March, after two years in Porto.",
     "",
@@ -28,8 +31,7 @@ TEXTS = [
 
 
 def sentence_transformers_encoder() -> Encoder:
-    models = Path(os.environ.get("RECALLD_MODELS_DIR") or user_data_dir("recalld-models", appauthor=False))
-    folder = models / "minilm-st"
+    folder = MODELS / "minilm-st"
     if not folder.is_dir():
         pytest.skip(f"no model in {folder}; `recalld models pull minilm-st` brings it")
     pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed (extra `st`)")

@@ -21,7 +21,9 @@ from retrieval.ports import LexicalHits, LexicalIndex
 
 SCOPES = [Scope(), Scope("ann"), Scope("ann", "bot", "s"), Scope("bob", session_id="s"), Scope("u'\" AND é")]
 
-words = st.sampled_from(["dog", "Dogs", "the", "Porto", "naïve", "東京タワー", "हिन्दी", "👍🏽", "x²", "1,000", "ab:cd*", '"', "AND"])
+words = st.sampled_from(
+    ["dog", "Dogs", "the", "Porto", "naïve", "東京タワー", "हिन्दी", "👍🏽", "x²", "1,000", "ab:cd*", '"', "AND"]
+)
 texts = st.lists(words | st.text(max_size=8), max_size=20).map(" ".join)
 documents = st.lists(st.tuples(st.sampled_from(SCOPES), texts), max_size=8)
 queries = st.lists(words | st.text(max_size=6), min_size=1, max_size=5).map(" ".join)

@@ -1,4 +1,4 @@
-"""The log of the exact index: bytes that leave the disk, damage, writers that are killed, readers that are overtaken."""
+"""The log of the exact index: bytes that leave the disk, damage, killed writers, readers that are overtaken."""
 
 import json
 import os

@@ -11,7 +11,6 @@ from retrieval.vector_format import PUT, named_by, record_type
 D = 5
 DIGEST = b"12345678"
 SMALL = ExactIndexSettings(lock_seconds_max=5, dead_records_min=6)
-ROOT = Path(retrieval.__file__).parents[1]
 
 
 def opened(folder: Path) -> ExactVectorIndex:

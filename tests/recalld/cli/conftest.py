@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from recalld.cli import commands
 from tests.processes import HASH
 
+
 class CommandLine:
     """Calls `recalld` over the instance in `folder`, as one who typed the arguments."""
 

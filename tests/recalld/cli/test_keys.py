@@ -42,9 +42,7 @@ def test_a_key_has_the_bounds_that_it_is_given(recalld: CommandLine) -> None:
     expected = {"user_id": "alice", "agent_id": "a1", "session_id": "s1", "read_only": True, "expires_at": None}
     assert {name: made[name] for name in expected} == expected
     line = recalld.ok("keys", "list").strip()
-    assert line == (
-        f"{made['id']}  {made['prefix']}...  acme  user_id=alice  agent_id=a1  session_id=s1  read-only"
-    )
+    assert line == (f"{made['id']}  {made['prefix']}...  acme  user_id=alice  agent_id=a1  session_id=s1  read-only")
 
 
 def test_the_plain_output_of_create_is_the_key_first(recalld: CommandLine) -> None:
@@ -111,4 +109,4 @@ def test_expires_must_be_a_time_to_come(recalld: CommandLine, given: str) -> Non
 )
 def test_create_names_what_is_wrong_and_makes_nothing(recalld: CommandLine, arguments: list[str], says: str) -> None:
     assert recalld.error("keys", "create", *arguments).startswith(says)
-    assert rows(recalld) == []
+    assert recalld.json("keys", "list") == {"items": []}

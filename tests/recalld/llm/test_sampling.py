@@ -34,7 +34,7 @@ def test_greedy_takes_the_likeliest_and_of_equal_ones_the_first() -> None:
         # After top-k the two left have .625 and .375, and top-p is of those.
         ({"top_k": 2, "top_p": 0.6}, [1], [1.0]),
         ({"temperature": 0.5}, [1, 3, 0, 2], [0.25 / 0.365, 0.09 / 0.365, 0.0225 / 0.365, 0.0025 / 0.365]),
-        ({"temperature": 1e-300}, [1, 3, 0, 2], [1.0, 0.0, 0.0, 0.0]),
+        ({"temperature": 5e-324}, [1, 3, 0, 2], [1.0, 0.0, 0.0, 0.0]),
     ],
 )
 def test_the_distribution_by_hand(changes: dict[str, float], ids: list[int], probabilities: list[float]) -> None:

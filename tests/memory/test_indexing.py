@@ -1,0 +1,290 @@
+"""From the outbox to the vectors: any batch, any failure and any race end in what SQL says."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memory.indexing import BATCH_ROWS, Difference
+from memory.ingest import content_digest, embedded_text
+from memory.model import Item, Memory
+from recalld.bootstrap import Parts, Service
+from recalld.core.access import Principal
+from recalld.core.scope import Scope
+from retrieval.encode_hash import HashEncoder
+from retrieval.ports import Floats, VectorChange
+from tests.conftest import NOW, WHO, SerialIds, SetClock
+
+ANN = Scope("ann", session_id="s")
+
+
+class Watched(HashEncoder):
+    """Tells what it encodes, and lets something happen meanwhile."""
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+        self.meanwhile: Callable[[], Any] = lambda: None
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        self.encoded += texts
+        act, self.meanwhile = self.meanwhile, lambda: None
+        if texts:
+            act()
+        return super().encode(texts)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def encoder() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Service], encoder: Watched) -> Service:
+    return make_service(Parts(clock=SetClock(), ids=SerialIds(), encoder=encoder))
+
+
+def turn(text: str, minute: int = 0) -> Item:
+    return Item(text, scope=ANN, occurred_at=NOW + timedelta(minutes=minute))
+
+
+def add(service: Service, *items: Item, who: Principal = WHO) -> list[Memory]:
+    with service.write_store() as store:
+        return service.memories.add(store, who, items)
+
+
+def change(service: Service, call: str, *given: Any) -> Any:
+    with service.write_store() as store:
+        return getattr(service.memories, call)(store, WHO, *given)
+
+
+def waiting(service: Service) -> int:
+    with service.read_store() as store:
+        return store.waiting()
+
+
+def digests(service: Service, namespace: str = "default") -> dict[int, bytes]:
+    return {row: state.digest for row, state in service.vectors.states(namespace).items()}
+
+
+def wanted(service: Service, namespace: str = "default") -> dict[int, bytes]:
+    """What SQL says that the index should hold."""
+    with service.read_store() as store:
+        rows = store.active_rows(namespace, 0, 10_000)
+        loaded, before = store.load(namespace, rows), store.previous_turns(namespace, rows)
+        return {row: content_digest(embedded_text(loaded[row], before.get(row))) for row in rows}
+
+
+def assert_indexed(service: Service) -> None:
+    service.indexer.apply_all()
+    assert waiting(service) == 0
+    for namespace in ("default", "other"):
+        assert digests(service, namespace) == wanted(service, namespace)
+        assert service.indexer.differences(namespace) is None
+
+
+def test_applying_brings_vectors_of_every_namespace_up_to_date(service: Service) -> None:
+    kept = add(service, Item("dog"), Item("cat"), Item("cow"))
+    add(service, Item("dog"), who=Principal("other"))
+    assert service.indexer.apply(3) == 3
+    assert (list(digests(service)), digests(service, "other"), waiting(service)) == ([1, 2, 3], {}, 1)
+    assert service.indexer.apply_all() == 1
+    change(service, "update", kept[0].id, {"text": "dogs"}, None)
+    change(service, "set_state", kept[1].id, "forgotten")
+    change(service, "erase", kept[2].id)
+    assert_indexed(service)
+    assert list(digests(service)) == [1]
+    assert service.vectors.states("default")[1].version == 2
+    assert service.indexer.apply_all() == 0
+
+
+def test_a_row_whose_encoded_text_did_not_change_is_left_alone(service: Service, encoder: Watched) -> None:
+    kept = add(service, Item("dog"))[0]
+    service.indexer.apply_all()
+    encoder.encoded.clear()
+    change(service, "update", kept.id, {"metadata": {"a": 1}}, None)
+    service.indexer.apply_all()
+    assert (encoder.encoded, waiting(service)) == ([], 0)
+
+
+def test_equal_texts_and_pending_ones_are_encoded_once(service: Service, encoder: Watched) -> None:
+    add(service, Item("dog"), Item("dog"), Item("cat"))
+    with service.read_store() as store:
+        fresh = service.indexer.fresh_vectors(store, "default", [1, 2, 3, 99])
+    assert sorted(fresh) == [1, 2, 3]
+    assert fresh[1].tolist() == fresh[2].tolist() == HashEncoder().encode(["dog"])[0].tolist()
+    service.indexer.apply_all()
+    assert sorted(encoder.encoded) == ["cat", "dog"]
+
+
+def test_more_rows_than_a_batch_are_applied(service: Service) -> None:
+    add(service, *(Item(f"dog {n}") for n in range(2 * BATCH_ROWS + 1)))
+    assert service.indexer.apply() == BATCH_ROWS
+    assert_indexed(service)
+
+
+@pytest.mark.parametrize("minute", [1, 3, 5])
+def test_a_turn_written_while_its_neighbours_are_encoded_is_not_lost(
+    service: Service, encoder: Watched, minute: int
+) -> None:
+    """The indexer has read what stood before each of them; the new turn stands between them."""
+    add(service, turn("Did you go to Porto?", 2), turn("Yes, last summer.", 4))
+    encoder.meanwhile = lambda: add(service, turn("Was it hot?", minute))
+    assert_indexed(service)
+
+
+@pytest.mark.parametrize("call", [("update", {"text": "Was it hot?"}, None), ("set_state", "forgotten"), ("erase",)])
+def test_a_turn_changed_while_it_is_encoded_is_applied_again(
+    service: Service, encoder: Watched, call: tuple[Any, ...]
+) -> None:
+    asked = add(service, turn("Did you go to Porto?", 2), turn("Yes, last summer.", 4))[0]
+    encoder.meanwhile = lambda: change(service, call[0], asked.id, *call[1:])
+    assert_indexed(service)
+
+
+def test_a_failure_while_encoding_loses_nothing(service: Service, encoder: Watched) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    add(service, Item("dog"), Item("cat"))
+    encoder.meanwhile = fail
+    with pytest.raises(MemoryError):
+        service.indexer.apply()
+    assert (waiting(service), digests(service)) == (2, {})
+    assert_indexed(service)
+
+
+def test_a_kill_between_index_and_outbox_is_applied_twice_with_one_effect(
+    service: Service, monkeypatch: pytest.MonkeyPatch, encoder: Watched
+) -> None:
+    def killed(_store: object, _entries: object) -> None:
+        raise Killed
+
+    add(service, Item("dog"))
+    with monkeypatch.context() as patched:
+        patched.setattr("memory.store.sql.SqlStore.finish", killed)
+        with pytest.raises(Killed):
+            service.indexer.apply()
+    assert (list(digests(service)), waiting(service)) == ([1], 1)
+    encoder.encoded.clear()
+    assert_indexed(service)
+    assert encoder.encoded == []
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "add", "edit", "move", "forget", "restore", "erase", "apply"]), st.integers(0, 99)
+    ),
+    max_size=15,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@given(acts=ACTS)
+def test_whatever_happened_the_index_ends_as_sql_says(service: Service, acts: list[tuple[str, int]]) -> None:
+    for act, number in acts:
+        chosen = random.Random(number)
+        with service.read_store() as store:
+            known = list(store.load("default", range(1, 500)).values())
+        memory = chosen.choice(known) if known else None
+        if act == "add":
+            text = chosen.choice(["Did you go?", "Yes.", "Where to?", "Home."])
+            add(service, turn(text, number) if number % 5 else Item(text))
+        elif act == "apply":
+            service.indexer.apply(1 + number % 4)
+        elif memory is None:
+            continue
+        elif act == "edit" and memory.state == "active":
+            change(service, "update", memory.id, {"text": f"Was it {number}?"}, None)
+        elif act == "move" and memory.state == "active":
+            change(service, "update", memory.id, {"occurred_at": NOW + timedelta(minutes=number)}, None)
+        elif act in ("forget", "restore"):
+            change(service, "set_state", memory.id, "forgotten" if act == "forget" else "active")
+        elif act == "erase":
+            change(service, "erase", memory.id)
+    assert_indexed(service)
+
+
+# --- rebuild
+
+
+def test_a_rebuild_encodes_everything_again_and_drops_what_is_gone(service: Service, encoder: Watched) -> None:
+    add(service, turn("Did you go?", 1), turn("Yes.", 2), Item("dog"))
+    service.indexer.apply_all()
+    vector = HashEncoder().encode(["x"])[0]
+    service.vectors.apply(
+        "default", [VectorChange(77, 1, b"surplus.", vector), VectorChange(1, 1, b"stale...", vector)]
+    )
+    told: list[int] = []
+    encoder.encoded.clear()
+    assert service.indexer.rebuild("default", told.append) == 3
+    assert sum(told) == 3
+    assert digests(service) == wanted(service)
+
+
+def test_a_rebuild_that_was_killed_goes_on_where_it_was(service: Service, encoder: Watched) -> None:
+    add(service, *(Item(f"dog {n}") for n in range(3 * BATCH_ROWS)))
+    seen: list[int] = []
+
+    def killed(rows: int) -> None:
+        seen.append(rows)
+        if len(seen) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        service.indexer.rebuild("default", killed)
+    assert digests(service) == {}
+    fresh = Watched()
+    service.indexer._encoder, service.indexer._recent = fresh, type(service.indexer._recent)()
+    service.indexer.rebuild("default")
+    assert len(fresh.encoded) == BATCH_ROWS
+    assert digests(service) == wanted(service)
+
+
+def test_what_is_written_while_a_rebuild_goes_on_is_in_it(service: Service, encoder: Watched) -> None:
+    kept = add(service, turn("Did you go?", 1), turn("Yes.", 3), Item("dog"))
+
+    def meanwhile() -> None:
+        add(service, turn("Was it hot?", 2))
+        change(service, "erase", kept[2].id)
+        change(service, "update", kept[0].id, {"text": "Did you stay?"}, None)
+
+    encoder.meanwhile = meanwhile
+    service.indexer.rebuild("default")
+    assert digests(service) == wanted(service)
+    assert_indexed(service)
+
+
+# --- differences
+
+
+def test_differences_name_the_rows(service: Service) -> None:
+    add(service, Item("dog"), Item("cat"), Item("cow"))
+    service.indexer.apply_all()
+    states, vector = service.vectors.states("default"), HashEncoder().encode(["x"])[0]
+    service.vectors.apply(
+        "default",
+        [
+            VectorChange(1, 1, states[1].digest, None),
+            VectorChange(2, 1, b"12345678", vector),
+            VectorChange(9, 1, b"12345678", vector),
+        ],
+    )
+    assert service.indexer.differences("default") == Difference("default", "vectors", (1,), (2,), (9,))
+
+
+def test_what_is_still_in_the_outbox_is_late_not_different(service: Service) -> None:
+    kept = add(service, Item("dog"), Item("cat"))
+    service.indexer.apply_all()
+    add(service, Item("cow"))
+    change(service, "update", kept[0].id, {"text": "dogs"}, None)
+    change(service, "erase", kept[1].id)
+    with service.vectors.writer_lock():
+        assert service.indexer.differences("default") is None
