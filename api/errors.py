@@ -47,7 +47,9 @@ def install(app: FastAPI) -> None:
 
 def invalid(errors: Sequence[Any]) -> InvalidInput:
     """Pydantic's errors as ours: path, message and limit, without the input."""
-    fields = [_field_error(error) for error in errors[:FIELD_ERRORS_MAX]] or [FieldError("body", "is not valid")]
+    found = [_field_error(error) for error in errors[:FIELD_ERRORS_MAX]] or [FieldError("body", "is not valid")]
+    # Of a union, what is wrong inside the member that was meant says more than that it was not another one.
+    fields = [one for one in found if not any(other.field.startswith(f"{one.field}.") for other in found)]
     return InvalidInput(f"{fields[0].field}: {fields[0].message}", fields)
 
 

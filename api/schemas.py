@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     JsonValue,
     WithJsonSchema,
-    field_validator,
 )
 
 from memory.context import Context
@@ -106,21 +105,14 @@ class AddIn(_Input):
 
 
 class PatchIn(_Input):
-    """A JSON merge patch (RFC 7396): what is absent stays, null removes."""
+    """A JSON merge patch (RFC 7396): what is absent stays, null removes what can be removed."""
 
-    text: str | None = Field(None, min_length=1)
+    text: str = Field(default_factory=str, min_length=1)
     metadata: dict[str, JsonValue] | None = None
     occurred_at: Time | None = None
     expires_at: Time | None = None
     speaker: Name | None = None
     frame: dict[str, JsonValue] | None = None
-
-    @field_validator("text")
-    @classmethod
-    def _keep_text(cls, text: str | None) -> str | None:
-        if text is None:
-            raise ValueError("can not be removed")
-        return text
 
     def given(self) -> dict[str, Any]:
         """Only what the request holds."""

@@ -1,4 +1,7 @@
-"""`python -m bench list` and `python -m bench NAME [--data PATH] [--out FILE]`. Exit code 2: the data is not here."""
+"""`python -m bench list` and `python -m bench NAME [--data PATH] [--out FILE]`.
+
+Exit code 1: what was checked does not hold. 2: the data is not here.
+"""
 
 import argparse
 import json
@@ -10,7 +13,7 @@ from bench.registry import BENCHMARKS
 from bench.runner import ROOT, Options, run, say, write
 from recalld.core.errors import ConfigError
 
-DATA_MISSING = 2
+CHECK_FAILED, DATA_MISSING = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(report, out)
     print(json.dumps(report["results"], indent=1, ensure_ascii=False))
     say(f"written to {out}")
-    return 0
+    return CHECK_FAILED if report["results"].get("clean") is False else 0
 
 
 def _parser() -> argparse.ArgumentParser:

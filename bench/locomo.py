@@ -1,10 +1,13 @@
 """LoCoMo: are the turns that answer a question among the first ten recalled?
 
 Every conversation is written and asked through the service that the API uses, each in a namespace of its own; a
-question is one recall of 50 memories, asked at the end of the conversation. Baselines and ablations are the same
-recall with other weights, in the same run: `dense` and `bm25` alone, the reciprocal rank fusion of the two (what
-most hybrids do), and ours without each signal. Reported: the questions of categories 1 to 4 that have evidence (5
-is adversarial), and all five.
+question is one recall of 50 memories, asked at the end of the conversation. In the same run:
+
+- baselines, what a plain store does with each turn as the text "speaker: text": the embedding alone, BM25 alone, and
+  reciprocal rank fusion of the two;
+- ours with one signal alone, and without each signal: the same recall with other weights.
+
+Reported: the questions of categories 1 to 4 that have evidence (5 is adversarial), and all five.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.datasets import Conversation, Question, locomo
+from bench.datasets import Conversation, Question, Turn, locomo
 from bench.instance import Instance, temporary_instance
 from bench.metrics import (
     hit_at,
@@ -27,6 +30,7 @@ from bench.metrics import (
     session_hit_at,
 )
 from bench.runner import Options, say
+from memory.model import Item
 from retrieval.fuse import reciprocal_rank_fusion
 from retrieval.pipeline import PipelineSettings
 
@@ -35,11 +39,15 @@ CATEGORIES = {"1": "multi-hop", "2": "temporal", "3": "open-domain", "4": "singl
 ADVERSARIAL = "5"
 OURS = PipelineSettings()
 ALONE = PipelineSettings(dense=0.0, lexical=0.0, speaker=0.0, date=0.0, session=0.0, first_person=False)
+BASELINES: dict[str, PipelineSettings] = {
+    "plain dense": replace(ALONE, dense=1.0),
+    "plain bm25": replace(ALONE, lexical=1.0),
+}
+PLAIN_RRF = "plain rrf"
 ROWS: dict[str, PipelineSettings] = {
     "ours": OURS,
-    "dense": replace(ALONE, dense=1.0),
-    "bm25": replace(ALONE, lexical=1.0),
-    "dense, first person": replace(ALONE, dense=1.0, first_person=True),
+    "dense alone": replace(ALONE, dense=1.0, first_person=True),
+    "bm25 alone": replace(ALONE, lexical=1.0),
     "ours - dense": replace(OURS, dense=0.0),
     "ours - lexical": replace(OURS, lexical=0.0),
     "ours - speaker": replace(OURS, speaker=0.0),
@@ -47,7 +55,6 @@ ROWS: dict[str, PipelineSettings] = {
     "ours - session": replace(OURS, session=0.0),
     "ours - first person": replace(OURS, first_person=False),
 }
-RRF = "rrf of dense and bm25"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +68,14 @@ class Scored:
 
 def run(options: Options) -> dict[str, Any]:
     """Every conversation under every row."""
-    scored: dict[str, list[Scored]] = {row: [] for row in (*ROWS, RRF)}
+    scored: dict[str, list[Scored]] = {row: [] for row in (*ROWS, *BASELINES, PLAIN_RRF)}
     took: list[float] = []
     conversations = locomo(options.data)
     with temporary_instance(options.encoder) as instance:
         for told in conversations:
             say(f"{told.name}: {len(told.turns)} turns, {len(told.questions)} questions")
             instance.add(told.name, [turn.item() for turn in told.turns])
+            instance.add(_plain(told.name), [_plain_item(turn) for turn in told.turns])
             for row, found in _scores(instance, told, took).items():
                 scored[row] += found
     ours = [s for s in scored["ours"] if s.category != ADVERSARIAL]
@@ -94,16 +102,17 @@ def _scores(instance: Instance, told: Conversation, took: list[float]) -> dict[s
     asked = [question for question in told.questions if question.evidence]
     session_of = {turn.id: turn.session for turn in told.turns}
     rankings: dict[str, list[list[str]]] = {}
-    for row, settings in ROWS.items():
+    for row, settings in (ROWS | BASELINES).items():
         recaller = instance.recaller(None if row == "ours" else settings)
+        namespace = _plain(told.name) if row in BASELINES else told.name
         rankings[row] = []
         for question in asked:
             started = perf_counter()
-            answer = instance.recall(recaller, told.name, question.text, question.asked_at, LIMIT)
+            answer = instance.recall(recaller, namespace, question.text, question.asked_at, LIMIT)
             if row == "ours":
                 took.append((perf_counter() - started) * 1000)
             rankings[row].append([str(hit.memory.item.external_id) for hit in answer.results])
-    rankings[RRF] = [_rank_fusion(*pair) for pair in zip(rankings["dense"], rankings["bm25"], strict=True)]
+    rankings[PLAIN_RRF] = [_rank_fusion(*pair) for pair in zip(*(rankings[row] for row in BASELINES), strict=True)]
     return {
         row: [
             Scored(told.name, question.category, _metrics(ranking, question, session_of))
@@ -111,6 +120,16 @@ def _scores(instance: Instance, told: Conversation, took: list[float]) -> dict[s
         ]
         for row, found in rankings.items()
     }
+
+
+def _plain(name: str) -> str:
+    """The namespace of a conversation's plain texts."""
+    return f"{name}.plain"
+
+
+def _plain_item(turn: Turn) -> Item:
+    """A turn as a store without recalld's fields gets it: no speaker, time or session but what the text says."""
+    return Item(f"{turn.speaker}: {turn.text}", external_id=turn.id)
 
 
 def _rank_fusion(*rankings: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from bench.metrics import means, percentiles, recall_at, reciprocal_rank
 from bench.runner import Options, say
 
 LIMIT = 50
-COMPARED = ("ours", "dense", "bm25", "ours - session")
+COMPARED = ("ours", "dense alone", "bm25 alone", "ours - session")
 
 
 def run(options: Options) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-ROWS_SHOWN = ("dense", "bm25", "rrf of dense and bm25", "ours")
+ROWS_SHOWN = ("plain dense", "plain bm25", "plain rrf", "ours")
 MAKE = "`make bench BENCH={name}`, commit {commit}, {cores} cores, {processor}"
 
 

@@ -56,7 +56,7 @@ def prepare(store: Store, recaller: Recaller, who: Principal, turn: ChatTurn, mo
     if turn.scope.within(who.bound) == EVERYTHING or not turn.recall or not asked.strip():
         return Prepared(turn.messages, None, None)
     limits = recaller.limits
-    query = asked[:QUERY_CHARS_MAX].encode()[: limits.text_bytes_max].decode(errors="ignore")
+    query = asked[:QUERY_CHARS_MAX].encode(errors="replace")[: limits.text_bytes_max].decode(errors="ignore")
     question = Question(query, turn.scope, limit=min(RECALLED_MAX, limits.recall_limit_max))
     recall = recaller.recall(store, who, question)
     counter = TokenCounter(model.tokenizer_name, model.count_tokens)

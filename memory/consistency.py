@@ -54,6 +54,8 @@ class Consistency:
                 found += [fulltext] if fulltext is not None else []
                 vectors = self._vector_differences(namespace)
                 found += [vectors] if vectors is not None else []
+            strangers = (self._vector_differences(namespace) for namespace in self._strangers())
+            found += [difference for difference in strangers if difference is not None]
             orphans = self._orphans()
         if orphans:
             found.append(Difference("*", "fulltext", (), (), tuple(orphans[:SHOWN_MAX])))
@@ -83,6 +85,13 @@ class Consistency:
     def _namespaces(self) -> list[str]:
         with self._database.read() as connection:
             return access.list_namespaces(connection)
+
+    def _strangers(self) -> list[str]:
+        """Namespaces that have an index and are not in SQL; a damaged index is told elsewhere."""
+        try:
+            return sorted(set(self._vectors.namespaces()) - set(self._namespaces()))
+        except IndexDamaged:
+            return []
 
     def _apply_outbox(self) -> tuple[str, ...]:
         try:

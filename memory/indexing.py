@@ -17,10 +17,13 @@ from typing import Protocol
 
 from memory.ingest import content_digest, embedded_text
 from memory.model import Memory
-from memory.ports import OutboxEntry, Store
+from memory.ports import Store
+from recalld.core.errors import IndexDamaged
 from retrieval.ports import Encoder, Floats, RowState, VectorChange, VectorIndex
 
 BATCH_ROWS = 128
+# Few, because an erasure waits for the batch at work.
+APPLY_ROWS = 32
 
 Transaction = Callable[[], AbstractContextManager[Store]]
 
@@ -82,22 +85,25 @@ class Indexer:
         self._write = write
         self._recent = _RecentVectors()
 
-    def apply(self, limit: int = BATCH_ROWS) -> int:
-        """Apply the oldest entries of the outbox; returns how many there were."""
-        with self._vectors.writer_lock():
-            with self._read() as store:
-                entries = store.outbox(limit)
-                by_namespace = _grouped(entries)
-                loaded = {namespace: _load(store, namespace, rows) for namespace, rows in by_namespace.items()}
-            for namespace, rows in by_namespace.items():
-                known = self._vectors.states(namespace)
-                changes = self._changes(rows, loaded[namespace], known)
-                if changes:
-                    self._vectors.apply(namespace, changes)
-            if entries:
-                with self._write() as store:
-                    store.finish(entries)
-        return len(entries)
+    def apply(self, limit: int = APPLY_ROWS) -> int:
+        """Apply the oldest entries of the outbox; returns how many there were.
+
+        A namespace whose index is damaged does not keep the others waiting: its entries stay in the outbox.
+
+        Raises:
+            IndexDamaged: an index is damaged, and there was nothing to apply to another one.
+        """
+        with self._read() as store:
+            namespaces = store.waiting_namespaces()
+        done, damaged = 0, None
+        for namespace in namespaces:
+            try:
+                done += self._apply(namespace, limit, 0)
+            except IndexDamaged as error:
+                damaged = error
+        if damaged is not None and not done:
+            raise damaged
+        return done
 
     def apply_all(self) -> int:
         """Apply the outbox until it is empty; returns how many entries there were."""
@@ -105,6 +111,25 @@ class Indexer:
         while applied := self.apply():
             done += applied
         return done
+
+    def apply_since(self, namespace: str, entry: int) -> None:
+        """Apply what was put in the outbox after `entry`, whatever waits before it: an erasure is not to wait."""
+        while self._apply(namespace, APPLY_ROWS, entry):
+            pass
+
+    def _apply(self, namespace: str, limit: int, after: int) -> int:
+        with self._vectors.writer_lock():
+            with self._read() as store:
+                entries = store.outbox(limit, namespace, after)
+                rows = [entry.row for entry in entries]
+                loaded = _load(store, namespace, rows)
+            changes = self._changes(rows, loaded, self._vectors.states(namespace)) if rows else []
+            if changes:
+                self._vectors.apply(namespace, changes)
+            if entries:
+                with self._write() as store:
+                    store.finish(entries)
+        return len(entries)
 
     def fresh_vectors(self, store: Store, namespace: str, rows: Sequence[int]) -> dict[int, Floats]:
         """Vectors of rows whose entries are still in the outbox, encoded once however often they are asked for."""
@@ -211,13 +236,6 @@ class _RecentVectors:
             while len(self._kept) > self._size_max:
                 self._kept.popitem(last=False)
         return [known[text] for text in texts]
-
-
-def _grouped(entries: Sequence[OutboxEntry]) -> dict[str, list[int]]:
-    grouped: dict[str, list[int]] = {}
-    for entry in entries:
-        grouped.setdefault(entry.namespace, []).append(entry.row)
-    return grouped
 
 
 def _load(store: Store, namespace: str, rows: Sequence[int]) -> dict[int, tuple[Memory, str]]:

@@ -25,13 +25,13 @@ class Searchable:
         rows: `[N]` row numbers, ascending.
         lengths: `[N]` analysed terms of each.
         pending: those of `rows` whose vector is not indexed yet, newest last.
-        speakers: whoever said any of them.
+        speakers: `[N]` who said each, where that is known.
     """
 
     rows: Rows
     lengths: NDArray[np.int32]
     pending: Rows
-    speakers: frozenset[str]
+    speakers: Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,16 @@ class SearchStore(Protocol):
         """Rows of active memories above `after`, ascending: to walk through all that has to be indexed."""
         ...
 
-    def outbox(self, limit: int) -> list[OutboxEntry]:
-        """The oldest entries of every namespace."""
+    def outbox(self, limit: int, namespace: str | None = None, after: int = 0) -> list[OutboxEntry]:
+        """The oldest entries with a number above `after`, of one namespace or (for the worker) of all."""
+        ...
+
+    def waiting_namespaces(self) -> list[str]:
+        """Those that have entries, by name."""
+        ...
+
+    def newest_entry(self) -> int:
+        """The highest number in the outbox, 0 where it is empty: what is put in later has a higher one."""
         ...
 
     def finish(self, entries: Sequence[OutboxEntry]) -> None:

@@ -105,7 +105,7 @@ class Recaller:
             loaded.update(self._load(store, who.namespace, rows, question.known_at))
             return [_row_text(loaded[row]) for row in rows]
 
-        corpus = Corpus(found.rows, found.lengths, sorted(found.speakers), store.lexical(scope), fresh, describe)
+        corpus = Corpus(found.rows, found.lengths, found.speakers, store.lexical(scope), fresh, describe)
         asked = plan(question.query, question.now or now)
         candidates = self._pipeline.search(who.namespace, asked, corpus, question.limit)
         hits = [_hit(loaded[candidate.row], candidate) for candidate in candidates]
@@ -155,7 +155,7 @@ def _as_known(store: Store, memory: Memory, known_at: datetime) -> Memory:
 def _row_text(memory: Memory) -> RowText:
     item = memory.item
     session = item.scope if item.scope.session_id is not None else None
-    return RowText(item.text, item.speaker, item.occurred_at, session)
+    return RowText(item.text, item.occurred_at, session)
 
 
 def _hit(memory: Memory, candidate: Candidate) -> Hit:

@@ -32,6 +32,7 @@ class RecallLog:
         self._write = write
         self._waiting: list[_Given] = []
         self._lock = threading.Lock()
+        self._flushing = threading.Lock()
 
     def add(self, namespace: str, recall_id: str, at: datetime, scope: Scope, memory_ids: tuple[str, ...]) -> None:
         """Note a recall; beyond `WAITING_MAX` that wait, the newest is dropped."""
@@ -40,12 +41,15 @@ class RecallLog:
                 self._waiting.append(_Given(namespace, recall_id, at, scope, memory_ids))
 
     def flush(self) -> None:
-        """Write what waits, without the memories that were erased meanwhile."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        with self._write() as store:
-            for given in waiting:
-                kept = [memory.id for memory in store.get(given.namespace, given.memory_ids)]
-                store.record_recall(given.namespace, given.recall_id, given.at, given.scope, kept)
+        """Write what waits, without the memories that were erased meanwhile; what can not be written waits on."""
+        with self._flushing:
+            with self._lock:
+                waiting = tuple(self._waiting)
+            if not waiting:
+                return
+            with self._write() as store:
+                for given in waiting:
+                    kept = [memory.id for memory in store.get(given.namespace, given.memory_ids)]
+                    store.record_recall(given.namespace, given.recall_id, given.at, given.scope, kept)
+            with self._lock:
+                del self._waiting[: len(waiting)]

@@ -134,9 +134,10 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: drop idempotency keys whose time has run out."""
+        """What the worker does once a minute: drop old idempotency keys, refresh SQLite's statistics."""
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
+        self.database.optimize()
 
     def close(self) -> None:
         """Stop the worker, write what waits, and let go of everything."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from retrieval import ranking
 from retrieval.ports import Floats, LexicalHits, Rows
 
-COUNT_MAX = 16
+COUNT_MAX = 8
 
 # A query term's frequency in each searched row, `[N]`, and how often the query has it.
 Postings = tuple[NDArray[np.int32], int]

@@ -1,7 +1,7 @@
 """Recall: a query and the rows it may see, to ranked rows with signals and a relevance.
 
-    plan -> lexical + vector over the allowed rows -> fuse (sum of standard scores) -> pool
-         -> on the pool: speaker and date, then the best score of the row's session -> rerank -> best `limit`
+    plan -> lexical + vector + speaker over the allowed rows -> fuse (a sum) -> pool
+         -> on the pool: date, then the best score of the row's session -> rerank -> best `limit`
 
 The session counts because a conversation stays on its subject: a turn beside the best answer is more likely to be
 evidence than an equal one in a session that has nothing better.
@@ -40,6 +40,7 @@ class PipelineSettings:
         session: times the best sum of the above among the pool's rows of the same session; its own where it has none.
         first_person: whether the encoder sees the speakers that a query names as "I" and "my".
         pool_rows: rows that get the signals which need the text.
+        date_chars_max: how much of a text is read for dates.
         relevance_*: a logistic regression on the raw cosine and the share of the best possible BM25.
         relevant_from: the relevance from which a recall counts as answered.
     """
@@ -50,7 +51,8 @@ class PipelineSettings:
     date: float = 3.0
     session: float = 0.5
     first_person: bool = True
-    pool_rows: int = 200
+    pool_rows: int = 100
+    date_chars_max: int = 1000
     relevance_bias: float = -6.0
     relevance_cosine: float = 8.0
     relevance_lexical: float = 4.0
@@ -62,7 +64,6 @@ class RowText:
     """What the pipeline has to know of a row in the pool; `session` is equal within one session, None outside any."""
 
     text: str
-    speaker: str | None
     occurred_at: datetime | None
     session: Hashable = None
 
@@ -74,7 +75,7 @@ class Corpus:
     Attributes:
         rows: `[N]` ascending.
         lengths: `[N]` analysed terms of each.
-        speakers: whoever said any of them, each once.
+        speakers: `[N]` who said each, where that is known.
         lexical: the full-text index within the query's scope.
         fresh: vectors of rows that the index does not have yet, or has an older version of.
         describe: gives the texts of rows, in order.
@@ -82,7 +83,7 @@ class Corpus:
 
     rows: Rows
     lengths: NDArray[np.int32]
-    speakers: Sequence[str]
+    speakers: Sequence[str | None]
     lexical: LexicalIndex
     fresh: Mapping[int, Floats]
     describe: Callable[[Sequence[int]], Sequence[RowText]]
@@ -118,21 +119,22 @@ class Pipeline:
         if not len(corpus.rows):
             return []
         weights = self.settings
-        named = named_speakers(query, corpus.speakers)
+        named = named_speakers(query, {speaker for speaker in corpus.speakers if speaker})
         asked = in_first_person(query, named) if weights.first_person else query.query
         cosines = self._cosines(namespace, asked, corpus)
         lexical, share = self._lexical(namespace, query.terms, corpus)
         dense_z, lexical_z = zscore(cosines), zscore(lexical)
-        first = weights.dense * dense_z + weights.lexical * lexical_z
+        speaker = _speaker_signal(named, corpus.speakers)
+        first = weights.dense * dense_z + weights.lexical * lexical_z + weights.speaker * speaker
         pool, first = best(np.arange(len(first)), first, max(limit, weights.pool_rows))
         texts = corpus.describe(corpus.rows[pool].tolist())
-        speaker, dates = _speaker_signal(named, texts), _date_signal(query, texts)
-        turn = (first + weights.speaker * speaker + weights.date * dates).astype(np.float32)
+        dates = _date_signal(query, texts, weights.date_chars_max)
+        turn = (first + weights.date * dates).astype(np.float32)
         session = _best_of_session(turn, texts)
         scores = self._reranker.rerank(query.query, [text.text for text in texts], turn + weights.session * session)
         order = np.lexsort((pool, -scores))[:limit]
         relevance = self._relevance(np.nan_to_num(cosines[pool]), share[pool])
-        signals = np.stack([dense_z[pool], lexical_z[pool], speaker, dates, session])
+        signals = np.stack([dense_z[pool], lexical_z[pool], speaker[pool], dates, session])
         return [
             Candidate(
                 int(corpus.rows[pool[i]]),
@@ -169,16 +171,20 @@ class Pipeline:
         return (1.0 / (1.0 + np.exp(-logit))).astype(np.float32)
 
 
-def _speaker_signal(named: frozenset[str], texts: Sequence[RowText]) -> Floats:
+def _speaker_signal(named: frozenset[str], speakers: Sequence[str | None]) -> Floats:
     """1 for each row that was said by the one person whom the query names; 0 everywhere where it names none or more."""
-    return np.array([len(named) == 1 and text.speaker in named for text in texts], dtype=np.float32)
+    if len(named) != 1:
+        return np.zeros(len(speakers), dtype=np.float32)
+    return np.array([speaker in named for speaker in speakers], dtype=np.float32)
 
 
-def _date_signal(query: Plan, texts: Sequence[RowText]) -> Floats:
+def _date_signal(query: Plan, texts: Sequence[RowText], chars_max: int) -> Floats:
     """How well each row's dates match those of the query, in [0, 1]."""
     if not query.dates:
         return np.zeros(len(texts), dtype=np.float32)
-    matches = (date_match(query.dates, text.occurred_at, resolve(text.text, text.occurred_at)) for text in texts)
+    matches = (
+        date_match(query.dates, text.occurred_at, resolve(text.text[:chars_max], text.occurred_at)) for text in texts
+    )
     return np.fromiter(matches, dtype=np.float32, count=len(texts))
 
 

@@ -40,7 +40,12 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 
 def run_recalld(
-    folder: Path, *arguments: str, stdin: str | bytes = b"", python: str = sys.executable, **settings: str
+    folder: Path,
+    *arguments: str,
+    stdin: str | bytes = b"",
+    python: str = sys.executable,
+    seconds_max: float = 120.0,
+    **settings: str,
 ) -> subprocess.CompletedProcess[str]:
     """A command, to its end, over the instance in `folder`."""
     done = subprocess.run(
@@ -49,7 +54,7 @@ def run_recalld(
         cwd=folder,
         input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
-        timeout=120,
+        timeout=seconds_max,
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())

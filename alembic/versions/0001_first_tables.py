@@ -95,12 +95,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_memories_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_memories_namespace", "memories", ["namespace", "row"], unique=False)
+    searched = ["state", "kind", "expires_at", "agent_id", "session_id", "terms", "speaker"]
+    op.create_index("ix_memories_namespace", "memories", ["namespace", "row", *searched, "user_id"], unique=False)
     op.create_index("ix_memories_namespace_agent_id", "memories", ["namespace", "agent_id", "row"], unique=False)
     op.create_index(
         "ix_memories_namespace_session_id", "memories", ["namespace", "session_id", "order_at", "row"], unique=False
     )
-    op.create_index("ix_memories_namespace_user_id", "memories", ["namespace", "user_id", "row"], unique=False)
+    op.create_index(
+        "ix_memories_namespace_user_id", "memories", ["namespace", "user_id", "row", *searched], unique=False
+    )
 
     op.create_table(
         "namespaces",

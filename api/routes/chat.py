@@ -44,7 +44,12 @@ router = APIRouter(prefix="/v1", tags=["chat"], route_class=OpenAIRoute)
 logger = log.get("chat")
 
 MODEL_THREADS = 32
-STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "string", "description": "a `chat.completion.chunk` as JSON, at last `[DONE]`"}},
+}
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"itemSchema": EVENT}}}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ async def _scope(user_id: Name | None = None, agent_id: Name | None = None, sess
     return ScopeIn(user_id=user_id, agent_id=agent_id, session_id=session_id).to_scope()
 
 
+ScopeOf = Annotated[Scope, Depends(_scope)]
+
+
 async def _metadata(request: Request) -> dict[str, str]:
     """The `metadata.KEY=value` parameters."""
     wanted: dict[str, str] = {}
@@ -57,7 +60,7 @@ Words = Annotated[str, Query(min_length=1, max_length=1000, description="words t
 
 
 async def _selection(
-    scope: Annotated[Scope, Depends(_scope)],
+    scope: ScopeOf,
     metadata: Annotated[dict[str, str], Depends(_metadata)],
     kind: Annotated[list[Kind] | None, Query(description="any of these")] = None,
     state: Annotated[list[State] | None, Query(description="any of these; absent: active")] = None,
@@ -116,10 +119,11 @@ def erase_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> R
     """Erase a memory: its row, versions, full text and vector, and what was derived from it. Not reversible."""
 
     def act(write: WriteTransaction) -> tuple[ReceiptOut, list[str]]:
-        service = once.service
+        service, namespace = once.service, once.who.namespace
+        waiting = write.store.newest_entry()
         receipt = service.memories.erase(write.store, once.who, memory_id, if_match)
-        replies = forget_replies(write.connection, once.who.namespace, receipt.memory_ids)
-        write.after_commit.append(service.indexer.apply_all)
+        replies = forget_replies(write.connection, namespace, receipt.memory_ids)
+        write.after_commit.append(lambda: service.indexer.apply_since(namespace, waiting))
         removed = {**receipt.removed, "idempotency_replies": replies}
         return ReceiptOut.of(receipt).model_copy(update={"removed": removed}), []
 
@@ -128,7 +132,7 @@ def erase_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> R
 
 @router.post("/{memory_id}/forget", response_model=MemoryOut)
 def forget_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
-    """Take a memory out of recall. Reversible by `restore` for the retention time."""
+    """Take a memory out of recall. Reversible by `restore`."""
     memories = once.service.memories
     return once.run(
         200, lambda write: _shown(memories.set_state(write.store, once.who, memory_id, "forgotten", if_match))
@@ -144,34 +148,36 @@ def restore_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) ->
 
 @router.get("/{memory_id}/history", response_model=PageOut)
 def list_versions(
-    memory_id: MemoryId, who: Caller, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+    memory_id: MemoryId, who: Caller, service: ServiceDep, scope: ScopeOf, limit: Limit = 50, cursor: Cursor = None
 ) -> PageOut:
     """Every version of a memory, newest first."""
+    wanted = scope.within(who.bound)
     with service.read_store() as store:
         versions = service.memories.history(store, who, memory_id)
-    by_version = {memory.version: memory for memory in versions}
+    by_version = {memory.version: memory for memory in versions if wanted.covers(memory.item.scope)}
     return _slice(by_version, service, f"{who.namespace}/{memory_id}/history", limit, cursor)
 
 
 @router.get("/{memory_id}/sources", response_model=PageOut)
 def list_sources(
-    memory_id: MemoryId, who: Caller, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+    memory_id: MemoryId, who: Caller, service: ServiceDep, scope: ScopeOf, limit: Limit = 50, cursor: Cursor = None
 ) -> PageOut:
     """The memories that this one was derived from, newest first."""
+    wanted = scope.within(who.bound)
     with service.read_store() as store:
         sources = service.memories.sources(store, who, memory_id)
-    by_row = {memory.row: memory for memory in sources}
+    by_row = {memory.row: memory for memory in sources if wanted.covers(memory.item.scope)}
     return _slice(by_row, service, f"{who.namespace}/{memory_id}/sources", limit, cursor)
 
 
 @router.get("/{memory_id}/derived", response_model=PageOut)
 def list_derived(
-    memory_id: MemoryId, who: Caller, service: ServiceDep, limit: Limit = 50, cursor: Cursor = None
+    memory_id: MemoryId, who: Caller, service: ServiceDep, scope: ScopeOf, limit: Limit = 50, cursor: Cursor = None
 ) -> PageOut:
     """The memories that were derived from this one, newest first."""
     with service.read_store() as store:
         service.memories.get(store, who, memory_id)
-    return _page(who, service, Selection(source_id=memory_id), f"{memory_id}/derived", limit, cursor)
+    return _page(who, service, Selection(scope=scope, source_id=memory_id), f"{memory_id}/derived", limit, cursor)
 
 
 def _page(

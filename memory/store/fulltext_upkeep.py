@@ -14,9 +14,10 @@ from memory.store import fulltext
 from memory.store.sql import SqlStore
 from memory.store.tables import memories
 
-_ENTRIES = text("SELECT rowid, tags, body FROM memory_fts WHERE rowid IN :rows").bindparams(
-    bindparam("rows", expanding=True)
-)
+_ENTRIES = text(
+    "SELECT f.rowid, f.tags, f.body, m.terms FROM memory_fts f JOIN memories m ON m.row = f.rowid "
+    "WHERE f.rowid IN :rows"
+).bindparams(bindparam("rows", expanding=True))
 _ORPHANS = text("SELECT rowid FROM memory_fts WHERE rowid NOT IN (SELECT row FROM memories) LIMIT :limit")
 
 
@@ -34,11 +35,11 @@ def compare(connection: Connection, namespace: str, after: int, limit: int) -> B
     rows = _rows(connection, namespace, after, limit)
     if not rows:
         return None
-    found = {entry[0]: (entry[1], entry[2]) for entry in connection.execute(_ENTRIES, {"rows": rows})}
-    loaded = SqlStore(connection).load(namespace, rows)
-    wanted = {
-        row: fulltext.expected(namespace, memory.item.scope, lexical_terms(memory)) for row, memory in loaded.items()
-    }
+    found = {entry[0]: (entry[1], entry[2], entry[3]) for entry in connection.execute(_ENTRIES, {"rows": rows})}
+    wanted = {}
+    for row, memory in SqlStore(connection).load(namespace, rows).items():
+        terms = lexical_terms(memory)
+        wanted[row] = (*fulltext.expected(namespace, memory.item.scope, terms), len(terms))
     missing = tuple(row for row in rows if row not in found)
     return Batch(tuple(rows), missing, tuple(row for row in rows if row in found and found[row] != wanted[row]))
 

@@ -128,8 +128,7 @@ class InMemoryStore:
         rows = np.array([memory.row for memory in found], dtype=np.int64)
         lengths = np.array([len(lexical_terms(memory)) for memory in found], dtype=np.int32)
         waiting = [memory.row for memory in found if memory.row in self._state.outbox]
-        speakers = frozenset(memory.item.speaker for memory in found if memory.item.speaker is not None)
-        return Searchable(rows, lengths, np.array(waiting, dtype=np.int64), speakers)
+        return Searchable(rows, lengths, np.array(waiting, dtype=np.int64), [memory.item.speaker for memory in found])
 
     def lexical(self, scope: Scope) -> LexicalIndex:
         index = InMemoryLexicalIndex()
@@ -153,8 +152,15 @@ class InMemoryStore:
         rows = sorted(m.row for m in self._of(namespace) if m.state == "active" and m.row > after)
         return rows[:limit]
 
-    def outbox(self, limit: int) -> list[OutboxEntry]:
-        return sorted(self._state.outbox.values(), key=lambda entry: entry.number)[:limit]
+    def outbox(self, limit: int, namespace: str | None = None, after: int = 0) -> list[OutboxEntry]:
+        wanted = [e for e in self._state.outbox.values() if e.number > after and namespace in (None, e.namespace)]
+        return sorted(wanted, key=lambda entry: entry.number)[:limit]
+
+    def waiting_namespaces(self) -> list[str]:
+        return sorted({entry.namespace for entry in self._state.outbox.values()})
+
+    def newest_entry(self) -> int:
+        return max((entry.number for entry in self._state.outbox.values()), default=0)
 
     def finish(self, entries: Sequence[OutboxEntry]) -> None:
         for entry in entries:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     LargeBinary,
-    Row,
     and_,
     bindparam,
     delete,
@@ -33,13 +32,12 @@ from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import close
-from memory.model import Change, Deriver, Erased, Item, Memory, Selection
+from memory.model import Change, Erased, Memory, Selection
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store import fulltext
 from memory.store.filters_sql import conditions, exact_scope_conditions
+from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
-    CONTENT_COLUMNS,
-    VERSION_COLUMNS,
     change_memories,
     changes,
     memories,
@@ -91,7 +89,7 @@ class SqlStore:
             return []
         analysed = [lexical_terms(memory) for memory in memories_]
         values = [
-            _values(memory) | {"namespace": namespace, "id": memory.id, "terms": len(terms)}
+            values_of(memory) | {"namespace": namespace, "id": memory.id, "terms": len(terms)}
             for memory, terms in zip(memories_, analysed, strict=True)
         ]
         rows = list(
@@ -120,14 +118,14 @@ class SqlStore:
         here = and_(memories.c.namespace == namespace, memories.c.id == memory.id)
         current = self._read([here])[0]
         old = close(current, memory)
-        values = _values(old) | {"memory_id": old.id, "namespace": namespace, "superseded_at": old.superseded_at}
+        values = values_of(old) | {"memory_id": old.id, "namespace": namespace, "superseded_at": old.superseded_at}
         values.pop("order_at")
         for name in ("deriver_name", "deriver_version"):
             values.pop(name)
         self._connection.execute(insert(versions), values)
         self._touch_successors(namespace, [memory.row])
         analysed = lexical_terms(memory)
-        self._connection.execute(update(memories).where(here).values(**_values(memory), terms=len(analysed)))
+        self._connection.execute(update(memories).where(here).values(**values_of(memory), terms=len(analysed)))
         fulltext.write(self._connection, namespace, [(memory.row, memory.item.scope, analysed)])
         self._enqueue(namespace, [memory.row])
 
@@ -162,7 +160,7 @@ class SqlStore:
         )
         return current + [
             replace(
-                _memory(row, current[0].id, current[0].row),
+                memory_of(row, current[0].id, current[0].row),
                 sources=current[0].sources,
                 deriver=current[0].deriver,
                 superseded_at=row.superseded_at,
@@ -195,7 +193,7 @@ class SqlStore:
     def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
         where = _where(namespace, selection, now)
         m = memories.c
-        columns = (func.json_group_array(column) for column in (m.row, m.terms, m.speaker.distinct()))
+        columns = (func.json_group_array(column) for column in (m.row, m.terms, m.speaker))
         found = self._connection.execute(select(*columns).where(*where)).one()
         rows, lengths, speakers = (json.loads(column) for column in found)
         order = np.argsort(rows, kind="stable")
@@ -206,7 +204,7 @@ class SqlStore:
             allowed,
             np.array(lengths, dtype=np.int32)[order],
             np.intersect1d(pending, allowed, assume_unique=True),
-            frozenset(speakers) - {None},
+            [speakers[place] for place in order.tolist()],
         )
 
     def lexical(self, scope: Scope) -> LexicalIndex:
@@ -233,9 +231,17 @@ class SqlStore:
         here = (memories.c.namespace == namespace, memories.c.state == "active", memories.c.row > after)
         return list(self._connection.scalars(select(memories.c.row).where(*here).order_by(memories.c.row).limit(limit)))
 
-    def outbox(self, limit: int) -> list[OutboxEntry]:
-        query = select(outbox).order_by(outbox.c.number).limit(limit)
+    def outbox(self, limit: int, namespace: str | None = None, after: int = 0) -> list[OutboxEntry]:
+        query = select(outbox).where(outbox.c.number > after).order_by(outbox.c.number).limit(limit)
+        if namespace is not None:
+            query = query.where(outbox.c.namespace == namespace)
         return [OutboxEntry(row.number, row.namespace, row.row) for row in self._connection.execute(query)]
+
+    def waiting_namespaces(self) -> list[str]:
+        return list(self._connection.scalars(select(outbox.c.namespace).distinct().order_by(outbox.c.namespace)))
+
+    def newest_entry(self) -> int:
+        return self._connection.scalar(select(func.max(outbox.c.number))) or 0
 
     def finish(self, entries: Sequence[OutboxEntry]) -> None:
         for part in _chunks([entry.number for entry in entries]):
@@ -298,10 +304,7 @@ class SqlStore:
         rows = self._connection.execute(query.limit(limit) if limit is not None else query).all()
         derived = [row.id for row in rows if row.deriver_name is not None]
         origins = self._sources_of(derived)
-        return [
-            replace(_memory(row, row.id, row.row), sources=tuple(origins.get(row.id, ())), deriver=_deriver(row))
-            for row in rows
-        ]
+        return [memory_of(row, row.id, row.row, tuple(origins.get(row.id, ())), deriver_of(row)) for row in rows]
 
     def _sources_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -351,31 +354,3 @@ def _where(namespace: str, selection: Selection, now: datetime) -> list[ColumnEl
 def _chunks(values: Sequence[Any]) -> Iterable[list[Any]]:
     """Parts small enough for SQLite's limit on bound values."""
     return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))
-
-
-def _values(memory: Memory) -> dict[str, Any]:
-    """The columns of a memory's current version."""
-    item = memory.item
-    return {
-        **{name: getattr(item, name) for name in CONTENT_COLUMNS if name not in SCOPE_FIELDS},
-        **dict(zip(SCOPE_FIELDS, item.scope.values(), strict=True)),
-        **{name: getattr(memory, name) for name in VERSION_COLUMNS},
-        "metadata": dict(item.metadata),
-        "frame": None if item.frame is None else dict(item.frame),
-        "order_at": memory.order_at,
-        "deriver_name": memory.deriver and memory.deriver.name,
-        "deriver_version": memory.deriver and memory.deriver.version,
-    }
-
-
-def _memory(row: Row[Any], memory_id: str, number: int) -> Memory:
-    item = Item(
-        **{name: getattr(row, name) for name in CONTENT_COLUMNS if name not in SCOPE_FIELDS},
-        scope=Scope(row.user_id, row.agent_id, row.session_id),
-    )
-    state = {name: getattr(row, name) for name in VERSION_COLUMNS}
-    return Memory(id=memory_id, namespace=row.namespace, item=item, row=number, **state)
-
-
-def _deriver(row: Row[Any]) -> Deriver | None:
-    return None if row.deriver_name is None else Deriver(row.deriver_name, row.deriver_version)

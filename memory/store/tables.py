@@ -19,6 +19,7 @@ CONTENT_COLUMNS = (
     "kind", "text", "role", "speaker", "occurred_at", "external_id", "metadata", "user_id", "agent_id", "session_id",
     "expires_at", "frame",
 )  # fmt: skip
+_SEARCHED = ("state", "kind", "expires_at", "agent_id", "session_id", "terms", "speaker")
 VERSION_COLUMNS = ("version", "state", "created_at", "recorded_at", "valid_from", "valid_to")
 
 
@@ -57,8 +58,9 @@ memories = Table(
     Column("terms", Integer, nullable=False),
     Column("deriver_name", Text),
     Column("deriver_version", Text),
-    Index("ix_memories_namespace", "namespace", "row"),
-    Index("ix_memories_namespace_user_id", "namespace", "user_id", "row"),
+    # These two hold all that says whether a recall may look at a row, so that it need not read the rows themselves.
+    Index("ix_memories_namespace", "namespace", "row", *_SEARCHED, "user_id"),
+    Index("ix_memories_namespace_user_id", "namespace", "user_id", "row", *_SEARCHED),
     Index("ix_memories_namespace_session_id", "namespace", "session_id", "order_at", "row"),
     Index("ix_memories_namespace_agent_id", "namespace", "agent_id", "row"),
     sqlite_autoincrement=True,

@@ -7,7 +7,8 @@ a write fails at once when another process wrote in between (https://www.sqlite.
 immediate one waits its turn.
 
 Invariants: one transaction is one request or one job step; writes of one process queue at a lock instead of polling
-SQLite's. Times are stored as UTC text of fixed width, so that they compare as they sort.
+SQLite's. Times are stored as UTC text of fixed width, so that they compare as they sort. Errors are shown and logged,
+so they do not hold what was written (`hide_parameters`).
 """
 
 import json
@@ -111,7 +112,9 @@ class Database:
                 "database_url: this release stores memories in an SQLite file (sqlite:////path/recalld.db)"
             )
         self.file = Path(parsed.database)
-        self._engine: Engine = create_engine(parsed, pool_size=16, max_overflow=48, pool_timeout=30)
+        self._engine: Engine = create_engine(
+            parsed, pool_size=16, max_overflow=48, pool_timeout=30, hide_parameters=True
+        )
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
         self._write_engine = self._engine.execution_options(recalld_write=True)
@@ -173,6 +176,11 @@ class Database:
         with self.read() as connection:
             found = [str(row[0]) for row in connection.execute(text("PRAGMA quick_check"))]
         return [] if found == ["ok"] else found
+
+    def optimize(self) -> None:
+        """Let SQLite refresh the statistics that its query plans rest on, where they are old."""
+        with self.write() as connection:
+            connection.execute(text("PRAGMA optimize"))
 
     def bytes_on_disk(self) -> int:
         """Size of the database file and its log."""

@@ -2,7 +2,7 @@
 
 It runs as a thread inside `recalld serve` and as `recalld worker`; any number may run at once, because each step
 takes the index's writer lock or one SQL transaction. This is one of the two edges at which any error is caught: it is
-logged and tried again later, with a growing pause, so that one bad moment never stops the loop.
+logged and tried again later, with a growing pause, so that one bad moment never stops the loop, nor one step another.
 """
 
 import threading
@@ -76,19 +76,25 @@ class Worker:
         pause_s = settings.error_pause_s
         upkeep_due = monotonic()
         while not self._stopped.is_set():
-            try:
-                busy = self._apply() > 0
-                self._flush()
-                if monotonic() >= upkeep_due:
-                    self._upkeep()
+            done = [self._attempt(self._apply, pause_s), self._attempt(self._flush, pause_s)]
+            if monotonic() >= upkeep_due:
+                done.append(self._attempt(self._upkeep, pause_s))
+                if done[-1] is not None:
                     upkeep_due = monotonic() + settings.upkeep_s
-                pause_s = settings.error_pause_s
-            except Exception as error:
-                logger.error("step_failed", error=type(error).__name__, retry_s=pause_s)
+            if None in done:
                 self._stopped.wait(pause_s)
                 pause_s = min(pause_s * 2, settings.error_pause_s_max)
                 continue
-            if not busy:
+            pause_s = settings.error_pause_s
+            if not done[0]:
                 self._woken.wait(settings.poll_s)
                 self._woken.clear()
-        self._flush()
+        self._attempt(self._flush, 0.0)
+
+    def _attempt(self, step: Callable[[], int | None], retry_s: float) -> int | None:
+        """How much the step did; None where it failed."""
+        try:
+            return step() or 0
+        except Exception as error:
+            logger.error("step_failed", error=type(error).__name__, retry_s=retry_s)
+            return None

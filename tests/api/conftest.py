@@ -164,8 +164,9 @@ def start(make_service: Callable[..., Service], clock: SetClock, ids: SerialIds)
     """Starts a service with other settings or parts."""
     with contextlib.ExitStack() as stack:
 
-        def start(parts: Parts = Parts(), **settings: Any) -> Running:
-            own = replace(parts, clock=parts.clock or clock, ids=parts.ids or ids)
+        def start(parts: Parts | None = None, **settings: Any) -> Running:
+            given = parts or Parts()
+            own = replace(given, clock=given.clock or clock, ids=given.ids or ids)
             return stack.enter_context(running(make_service(own, **({"worker": False} | settings))))
 
         yield start

@@ -249,27 +249,26 @@ def test_a_reindex_that_was_killed_in_the_middle_goes_on(
     service.indexer.apply_all()
     before = answers(service)
     service.close()
-    dying = make_service(Parts(clock=SetClock(), ids=SerialIds(), encoder=Dying(200)))
+    first, second = Dying(200), Dying(10_000)
+    dying = make_service(Parts(clock=SetClock(), ids=SerialIds(), encoder=first))
     with pytest.raises(Killed):
         dying.consistency.reindex()
     dying.close()
-    assert 0 < len(dying.encoder.encoded) <= 200
-    fresh = make_service(Parts(clock=SetClock(), ids=SerialIds(), encoder=Dying(10_000)))
+    assert 0 < len(first.encoded) <= 200
+    fresh = make_service(Parts(clock=SetClock(), ids=SerialIds(), encoder=second))
     assert answers(fresh) == before
-    fresh.encoder.encoded.clear()
+    second.encoded.clear()
     assert fresh.consistency.reindex() == 296
-    assert set(fresh.encoder.encoded).isdisjoint(dying.encoder.encoded)
+    assert set(second.encoded).isdisjoint(first.encoded)
     verified(fresh, rows=297)
     assert answers(fresh) == before
 
 
-def test_a_damaged_database_is_told(service: Service) -> None:
+def test_what_sqlite_finds_wrong_with_its_file_is_told(service: Service) -> None:
     service.close()
-    file = service.settings.sqlite_file
-    raw = bytearray(file.read_bytes())
-    place = raw.find(b"Rent is due in May.")
-    assert place > 0
-    page = place // 4096 * 4096
-    raw[page : page + 12] = b"\xff" * 12
-    file.write_bytes(bytes(raw))
-    assert service.database.quick_check() != []
+    raw = bytearray(service.settings.sqlite_file.read_bytes())
+    raw[36:40] = (99).to_bytes(4, "big")
+    service.settings.sqlite_file.write_bytes(bytes(raw))
+    found = service.consistency.verify()
+    assert (found.differences, found.clean) == ((), False)
+    assert "99" in found.database[0]

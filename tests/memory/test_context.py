@@ -3,6 +3,7 @@
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -96,7 +97,7 @@ def test_a_block_that_does_not_fit_is_left_out_whole_and_a_smaller_one_still_fit
 
 
 def test_the_head_tells_when_and_who() -> None:
-    given = {"occurred_at": NOW, "speaker": "Ann\nLee", "role": "user"}
+    given: dict[str, Any] = {"occurred_at": NOW, "speaker": "Ann\nLee", "role": "user"}
     assert render(make_memory(1, "I moved\nto Lisbon.", **given)) == "[0001] 2026-03-14, Ann Lee: I moved to Lisbon.\n"
     assert render(make_memory(1, "x", role="user")) == "[0001] user: x\n"
     assert render(make_memory(1, "x", kind="document")) == "[0001] document: x\n"

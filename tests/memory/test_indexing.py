@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.indexing import BATCH_ROWS, Difference
+from memory.indexing import APPLY_ROWS, BATCH_ROWS, Difference
 from memory.ingest import content_digest, embedded_text
 from memory.model import Item, Memory
 from recalld.bootstrap import Parts, Service
 from recalld.core.access import Principal
+from recalld.core.errors import IndexDamaged
 from recalld.core.scope import Scope
 from retrieval.encode_hash import HashEncoder
 from retrieval.ports import Floats, VectorChange
@@ -93,8 +94,8 @@ def assert_indexed(service: Service) -> None:
 def test_applying_brings_vectors_of_every_namespace_up_to_date(service: Service) -> None:
     kept = add(service, Item("dog"), Item("cat"), Item("cow"))
     add(service, Item("dog"), who=Principal("other"))
-    assert service.indexer.apply(3) == 3
-    assert (list(digests(service)), digests(service, "other"), waiting(service)) == ([1, 2, 3], {}, 1)
+    assert service.indexer.apply(2) == 3
+    assert (list(digests(service)), list(digests(service, "other")), waiting(service)) == ([1, 2], [4], 1)
     assert service.indexer.apply_all() == 1
     change(service, "update", kept[0].id, {"text": "dogs"}, None)
     change(service, "set_state", kept[1].id, "forgotten")
@@ -103,6 +104,36 @@ def test_applying_brings_vectors_of_every_namespace_up_to_date(service: Service)
     assert list(digests(service)) == [1]
     assert service.vectors.states("default")[1].version == 2
     assert service.indexer.apply_all() == 0
+
+
+def test_a_damaged_namespace_does_not_keep_the_others_waiting(service: Service) -> None:
+    add(service, Item("dog"), who=Principal("other"))
+    service.indexer.apply_all()
+    manifest = next(service.settings.index_dir.glob("*/manifest.json"))
+    manifest.write_bytes(b"torn")
+    add(service, Item("cat"), who=Principal("other"))
+    kept = add(service, Item("dog"), Item("cow"))
+    assert service.indexer.apply() == 2
+    assert list(digests(service)) == [memory.row for memory in kept]
+    with pytest.raises(IndexDamaged):
+        service.indexer.apply()
+    assert waiting(service) == 1
+
+
+def test_an_erasure_is_applied_before_what_waits_and_with_it_the_turn_after(
+    service: Service, encoder: Watched
+) -> None:
+    asked, answered = add(service, turn("Where was it?", 0), turn("In Rome.", 1))
+    service.indexer.apply_all()
+    add(service, *(Item(f"waits {number}") for number in range(3)))
+    encoder.encoded.clear()
+    with service.write_store() as store:
+        before = store.newest_entry()
+        service.memories.erase(store, WHO, asked.id)
+    service.indexer.apply_since("default", before)
+    assert encoder.encoded == ["In Rome."]
+    assert list(digests(service)) == [answered.row]
+    assert waiting(service) == 3
 
 
 def test_a_row_whose_encoded_text_did_not_change_is_left_alone(service: Service, encoder: Watched) -> None:
@@ -125,8 +156,8 @@ def test_equal_texts_and_pending_ones_are_encoded_once(service: Service, encoder
 
 
 def test_more_rows_than_a_batch_are_applied(service: Service) -> None:
-    add(service, *(Item(f"dog {n}") for n in range(2 * BATCH_ROWS + 1)))
-    assert service.indexer.apply() == BATCH_ROWS
+    add(service, *(Item(f"dog {n}") for n in range(2 * APPLY_ROWS + 1)))
+    assert service.indexer.apply() == APPLY_ROWS
     assert_indexed(service)
 
 

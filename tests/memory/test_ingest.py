@@ -27,7 +27,7 @@ from recalld.core.errors import FieldError, InvalidInput
 from recalld.core.scope import Scope
 from tests.conftest import make_memory
 
-LIMITS = Limits()
+LIMITS = Limits.model_validate({})
 KIB_64 = 64 * 1024
 SURROGATE = "must be valid Unicode: it holds a lone surrogate"
 NUL = "must not hold the NUL character"
@@ -119,7 +119,7 @@ def test_an_item_beyond_a_limit_is_refused_by_field_and_limit(item: Item, wrong:
 
 
 def test_limits_are_settings() -> None:
-    small = Limits(text_bytes_max=3, metadata_bytes_max=8, metadata_depth_max=1, items_max=2)
+    small = LIMITS.model_copy(update={"text_bytes_max": 3, "metadata_bytes_max": 8, "metadata_depth_max": 1})
     wrong = check_item(Item("four", metadata={"a": {}}), small)
     assert [(error.field, error.limit) for error in wrong] == [("text", 3), ("metadata", 1)]
     assert check_item(Item("x", metadata={"a": 12}), small) == []

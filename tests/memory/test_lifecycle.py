@@ -145,7 +145,7 @@ RFC_7396_EXAMPLES = [
 def test_a_merge_patch_does_what_the_rfc_says(
     field: str, target: dict[str, Any], patch: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
-    item = Item("x", kind="fact", **{field: target})
+    item = replace(Item("x", kind="fact"), **{field: target})  # type: ignore[arg-type]
     assert getattr(merge_patch(item, {field: patch}), field) == wanted
 
 

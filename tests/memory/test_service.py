@@ -125,16 +125,8 @@ def test_a_forgotten_memory_stays_forgotten_and_says_so(desk: Desk, text: str) -
 
 def test_one_batch_may_write_the_same_memory_many_times(desk: Desk) -> None:
     """Each item is told as it stands at the end, under the row of its memory."""
-    e, f = ({"external_id": name} for name in "ef")
-    batch = [
-        Item("a", **e),
-        Item("c", **f),
-        Item("c2", **f),
-        Item("a", **e),
-        Item("plain"),
-        Item("a2", **e),
-        Item("a2", **e),
-    ]
+    written = [("a", "e"), ("c", "f"), ("c2", "f"), ("a", "e"), ("plain", None), ("a2", "e"), ("a2", "e")]
+    batch = [Item(text, external_id=name) for text, name in written]
     kept = desk.add(batch)
     e_last, f_last, plain = ("a2", 2, "active", 1), ("c2", 2, "active", 2), ("plain", 1, "active", 3)
     assert brief(kept) == [e_last, f_last, f_last, e_last, plain, e_last, e_last]
@@ -167,16 +159,16 @@ def test_a_bound_key_sees_and_changes_its_scope_only(desk: Desk) -> None:
     assert desk.texts(who=ANN) == ["mine"]
     assert desk.get(mine.id, who=ANN) == mine
     for hidden in (other, nobodys):
-        for act in (
-            lambda hidden=hidden: desk.get(hidden.id, who=ANN),
-            lambda hidden=hidden: desk.history(hidden.id, who=ANN),
-            lambda hidden=hidden: desk.sources(hidden.id, who=ANN),
-            lambda hidden=hidden: desk.update(hidden.id, {"text": "x"}, None, who=ANN),
-            lambda hidden=hidden: desk.set_state(hidden.id, "forgotten", who=ANN),
-            lambda hidden=hidden: desk.erase(hidden.id, who=ANN),
+        for call, *given in (
+            ("get",),
+            ("history",),
+            ("sources",),
+            ("update", {"text": "x"}, None),
+            ("set_state", "forgotten"),
+            ("erase",),
         ):
             with pytest.raises(NotFound):
-                act()
+                getattr(desk, str(call))(hidden.id, *given, who=ANN)
     with pytest.raises(Forbidden):
         desk.select(Selection(scope=Scope("bob")), 9, who=ANN)
     assert sorted(desk.texts()) == ["mine", "nobody's", "other"]
@@ -200,15 +192,15 @@ def test_an_expired_memory_does_not_exist(desk: Desk, clock: SetClock) -> None:
     assert desk.texts() == ["y", "x"]
     clock.advance(microseconds=1)
     assert desk.texts() == ["y"]
-    for act in (
-        lambda: desk.get(kept[0].id),
-        lambda: desk.history(kept[0].id),
-        lambda: desk.update(kept[0].id, {"expires_at": None}, None),
-        lambda: desk.set_state(kept[0].id, "forgotten"),
-        lambda: desk.erase(kept[0].id),
+    for call, *given in (
+        ("get",),
+        ("history",),
+        ("update", {"expires_at": None}, None),
+        ("set_state", "forgotten"),
+        ("erase",),
     ):
         with pytest.raises(NotFound):
-            act()
+            getattr(desk, str(call))(kept[0].id, *given)
 
 
 def test_what_expired_is_no_source_to_show(desk: Desk, clock: SetClock) -> None:
@@ -240,13 +232,9 @@ def test_a_patch_makes_a_version_where_anything_differs(desk: Desk, clock: SetCl
 
 def test_a_stale_version_is_refused_everywhere(desk: Desk) -> None:
     kept = desk.add([Item("x")])[0]
-    for act in (
-        lambda: desk.update(kept.id, {"text": "y"}, '"2"'),
-        lambda: desk.set_state(kept.id, "forgotten", '"2"'),
-        lambda: desk.erase(kept.id, '"2"'),
-    ):
+    for call, *given in (("update", {"text": "y"}), ("set_state", "forgotten"), ("erase",)):
         with pytest.raises(PreconditionFailed):
-            act()
+            getattr(desk, str(call))(kept.id, *given, '"2"')
     assert desk.get(kept.id) == kept
 
 

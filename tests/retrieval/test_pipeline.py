@@ -67,15 +67,12 @@ class World:
 
         def describe(wanted: Sequence[int]) -> list[RowText]:
             self.described += wanted
-            return [
-                RowText(self.texts[row], self.speakers.get(row), self.times.get(row), self.sessions.get(row))
-                for row in wanted
-            ]
+            return [RowText(self.texts[row], self.times.get(row), self.sessions.get(row)) for row in wanted]
 
         return Corpus(
             np.array(rows, dtype=np.int64),
             np.array([len(terms(self.texts[row])) for row in rows], dtype=np.int32),
-            sorted(set(self.speakers.values())),
+            [self.speakers.get(row) for row in rows],
             lexical,
             {row: at(angle) for row, angle in self.fresh.items()},
             describe,

@@ -150,7 +150,10 @@ def test_an_index_of_another_encoder_does_not_serve_and_can_be_rebuilt(folder: P
 
 def test_a_rebuild_goes_on_after_a_kill_and_the_old_index_serves_meanwhile(folder: Path) -> None:
     index = opened(folder)
-    index.apply("n", [put(1, 1), put(2, 2), put(3, 3)])
+    index.apply("n", [put(1, 1), put(2, 2)])
+    for _ in range(5):
+        index.apply("n", [put(3, 3)])
+    before = index.statistics("n").generation
     with index.rebuild("n") as rebuild:
         rebuild.add([put(1, 10), put(2, 20)])
         assert index.search("n", np.ones(D, dtype=np.float32), 1)[1].tolist() == [3.0]
@@ -159,9 +162,8 @@ def test_a_rebuild_goes_on_after_a_kill_and_the_old_index_serves_meanwhile(folde
         assert set(rebuild.states()) == {1, 2}
         rebuild.add([put(3, 30)])
         rebuild.finish()
-        generation = index.statistics("n").generation
     assert index.search("n", np.ones(D, dtype=np.float32), 1)[1].tolist() == [30.0]
-    assert generation > 1
+    assert index.statistics("n").generation > before
     check_disk(folder)
     assert len(files(folder, ".log")) == len(files(folder, ".json")) == 1
 
@@ -268,6 +270,14 @@ def test_namespaces_leave_memory_and_come_back(folder: Path) -> None:
     assert len(index._logs) == 1
     assert [set(index.states(f"n{number}")) for number in range(5)] == [{number} for number in range(5)]
     assert index.namespaces() == [f"n{number}" for number in range(5)]
+
+
+def test_vectors_that_were_replaced_do_not_stay_in_memory(folder: Path) -> None:
+    index = ExactVectorIndex(folder, D, "encoder-1", ExactIndexSettings(dead_records_min=100_000))
+    for value in range(50):
+        index.apply("n", [put(row, value) for row in range(100)])
+        assert set(index.states("n")) == set(range(100))
+    assert index.statistics("n").bytes_memory < 100 * 4 * (4 * D + 40)
 
 
 def test_statistics_count_bytes(folder: Path) -> None:

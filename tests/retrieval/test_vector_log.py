@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,7 +16,17 @@ import pytest
 import retrieval
 from recalld.core.errors import IndexDamaged
 from retrieval import vector_log
-from retrieval.vector_format import DELETE, PUT, Manifest, record_type
+from retrieval.vector_format import (
+    DELETE,
+    NONE,
+    PUT,
+    Manifest,
+    append,
+    build_records,
+    named_by,
+    record_type,
+    write_manifest,
+)
 from retrieval.vector_snapshot import Snapshot, extend
 from tests.retrieval.vector_folder import D, check_disk, files, gone, opened, put
 
@@ -131,6 +142,19 @@ def test_a_record_without_a_place_in_the_log_is_damage(folder: Path) -> None:
     size = record_type(D).itemsize
     data = log.read_bytes()
     log.write_bytes(data[size : 2 * size] + data[:size] + data[2 * size :])
+    with pytest.raises(IndexDamaged):
+        opened(folder).states("n")
+
+
+def test_a_record_that_does_not_name_the_one_whose_place_it_takes_is_damage(folder: Path) -> None:
+    """Every checksum and count is right: only the chain of kills tells that two writers were at work."""
+    opened(folder).apply("n", [put(1, 1)])
+    [log], [path] = files(folder, ".log"), files(folder, ".json")
+    manifest = named_by(path)
+    assert manifest is not None
+    record = build_records([put(1, 2)], [NONE], D)
+    append(log, manifest.committed, record)
+    write_manifest(path, replace(manifest, generation=2, committed=manifest.committed + len(record)))
     with pytest.raises(IndexDamaged):
         opened(folder).states("n")
 
