@@ -7,7 +7,7 @@ what to expect of conversations that nobody fitted on. `fit` is the regression o
 weights come from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,11 +38,13 @@ class Asked:
     """One recall.
 
     Attributes:
+        data_set: where the question is from.
         conversation: the question's own.
         answered: whether it was asked there.
         hits: `[K, 3]` of each hit: 1, its cosine, its share of the best possible BM25.
     """
 
+    data_set: str
     conversation: str
     answered: bool
     hits: Doubles
@@ -50,15 +52,16 @@ class Asked:
 
 def run(options: Options) -> dict[str, Any]:
     """Both data sets, or LoCoMo alone from `--data`."""
-    data_sets = [locomo(options.data)] + ([longmemeval()] if options.data is None else [])
+    data_sets = {"locomo": locomo(options.data)} | ({"longmemeval": longmemeval()} if options.data is None else {})
     asked: list[Asked] = []
     with temporary_instance(options.encoder) as instance:
-        for conversations in data_sets:
+        for data_set, conversations in data_sets.items():
             for told in conversations:
                 say(f"{told.name}: {len(told.turns)} turns")
                 instance.add(told.name, [turn.item() for turn in told.turns])
             for number, told in enumerate(conversations):
-                asked += _ask(instance, told, [*conversations[number + 1 :], *conversations[:number]])
+                others = [*conversations[number + 1 :], *conversations[:number]]
+                asked += [Asked(data_set, *one) for one in _ask(instance, told, others)]
     shipped = np.array([OURS.relevance_bias, OURS.relevance_cosine, OURS.relevance_lexical])
     held_out = np.zeros(len(asked))
     for name in {recall.conversation for recall in asked}:
@@ -66,18 +69,17 @@ def run(options: Options) -> dict[str, Any]:
         weights = fit([recall for recall in asked if recall.conversation != name])
         held_out[mine] = relevance([recall for recall in asked if recall.conversation == name], weights)
     return {
-        "shipped": _figures(asked, relevance(asked, shipped)),
-        "held out": _figures(asked, held_out),
+        "shipped": _by_data_set(asked, relevance(asked, shipped)),
+        "held out": _by_data_set(asked, held_out),
         "fit": dict(zip(("bias", "cosine", "lexical"), fit(asked).round(2).tolist(), strict=True)),
         "relevant_from": OURS.relevant_from,
     }
 
 
-def _ask(instance: Instance, told: Conversation, others: Sequence[Conversation]) -> list[Asked]:
+def _ask(instance: Instance, told: Conversation, others: Sequence[Conversation]) -> Iterator[tuple[str, bool, Doubles]]:
     """Each answerable question of `told`: of itself, and of each of the others in turn."""
     recallers = (instance.recaller(COSINE), instance.recaller(SHARE))
     questions = [q for q in told.questions if q.sessions and q.category != ADVERSARIAL]
-    asked = []
     for number, question in enumerate(questions):
         for store in (told, others[number % len(others)]):
             found = [
@@ -89,8 +91,7 @@ def _ask(instance: Instance, told: Conversation, others: Sequence[Conversation])
             ]
             raw = np.array(found, dtype=np.float64).T
             hits = np.column_stack([np.ones(len(raw)), np.log(raw / (1 - raw))])
-            asked.append(Asked(told.name, store is told, hits))
-    return asked
+            yield told.name, store is told, hits
 
 
 def fit(asked: Sequence[Asked]) -> Doubles:
@@ -122,6 +123,14 @@ def _logistic(features: Doubles, outcomes: Doubles) -> Doubles:
         curvature = (features * (expected * (1 - expected))[:, None]).T @ features + RIDGE * np.eye(len(weights))
         weights = weights + np.linalg.solve(curvature, gradient)
     return weights
+
+
+def _by_data_set(asked: Sequence[Asked], found: Doubles) -> dict[str, Any]:
+    parts = {"all": _figures(asked, found)}
+    for name in dict.fromkeys(recall.data_set for recall in asked):
+        mine = [number for number, recall in enumerate(asked) if recall.data_set == name]
+        parts[name] = _figures([asked[number] for number in mine], found[mine])
+    return parts
 
 
 def _figures(asked: Sequence[Asked], found: Doubles) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from memory.service import MemoryService
 from memory.store.sql import SqlStore
 from recalld.core import access, log
 from recalld.core.clock import Clock, SystemClock
-from recalld.core.config import Settings
+from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
 from recalld.core.db import Database
 from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, RecalldError
@@ -175,6 +175,7 @@ def make_encoder(settings: Settings) -> Encoder:
 
 
 def _minilm(threads: int) -> Encoder:
+    switch_off_telemetry()
     from retrieval.encode_onnx import OnnxEncoder, OnnxSettings
 
     return OnnxEncoder(OnnxSettings(threads=threads))

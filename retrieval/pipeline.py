@@ -48,14 +48,14 @@ class PipelineSettings:
     dense: float = 1.0
     lexical: float = 0.4
     speaker: float = 3.0
-    date: float = 3.0
+    date: float = 2.0
     session: float = 0.5
     first_person: bool = True
     pool_rows: int = 100
     date_chars_max: int = 1000
-    relevance_bias: float = -6.0
-    relevance_cosine: float = 8.0
-    relevance_lexical: float = 4.0
+    relevance_bias: float = -7.8
+    relevance_cosine: float = 10.5
+    relevance_lexical: float = 20.0
     relevant_from: float = 0.5
 
 

@@ -46,10 +46,11 @@ logger = log.get("chat")
 MODEL_THREADS = 32
 EVENT = {
     "type": "object",
+    "description": "one server-sent event",
     "required": ["data"],
     "properties": {"data": {"type": "string", "description": "a `chat.completion.chunk` as JSON, at last `[DONE]`"}},
 }
-STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"itemSchema": EVENT}}}}
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": EVENT}}}}
 
 
 @dataclass(frozen=True, slots=True)

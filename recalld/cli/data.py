@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from recalld.cli.exchange import RemoteError
 from recalld.cli.output import json_option, plain, progress, show, show_json, tame
-from recalld.cli.transport import Api, RemoteError, open_api
+from recalld.cli.transport import Api, open_api
 from recalld.core.config import load_settings
 from recalld.core.errors import FieldError, InvalidInput
 

@@ -10,7 +10,7 @@ import httpx2
 from api.app import create_app
 from api.deps import principal
 from recalld.bootstrap import Service
-from recalld.cli.transport import answer_of, request_body
+from recalld.cli.exchange import answer_of, request_body
 from recalld.core import log
 from recalld.core.access import DEFAULT_NAMESPACE, Principal, check_namespace, ensure_namespace
 from recalld.core.config import Settings

@@ -6,23 +6,19 @@ and without a server. Without one, the command is the operator's: it needs no ke
 then is the service imported.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import httpx2
 
+from recalld.cli.exchange import answer_of, request_body
 from recalld.core.addresses import is_loopback
 from recalld.core.config import Settings
 from recalld.core.datafolder import DataFolder
-from recalld.core.errors import ConfigError, FieldError, RecalldError, Unavailable
+from recalld.core.errors import ConfigError, Unavailable
 
 TIMEOUTS = httpx2.Timeout(600.0, connect=5.0)
-
-
-class RemoteError(RecalldError):
-    """An error that the API answered, as it answered it."""
 
 
 class Api(Protocol):
@@ -85,31 +81,6 @@ def open_api(settings: Settings, namespace: str | None) -> Iterator[Api]:
         raise ConfigError("--namespace: a running server takes the namespace from the key (RECALLD_API_KEY)")
     with _client(url, settings) as client:
         yield ServerApi(client)
-
-
-def request_body(body: dict[str, Any] | None) -> dict[str, Any]:
-    """The arguments that an HTTP client sends `body` with."""
-    if body is None:
-        return {}
-    return {"content": json.dumps(body, ensure_ascii=False).encode(), "headers": {"Content-Type": "application/json"}}
-
-
-def answer_of(reply: httpx2.Response) -> Any:
-    """A reply's JSON.
-
-    Raises:
-        RemoteError: the API answered with an error.
-        Unavailable: it was not recalld that answered.
-    """
-    try:
-        told = reply.json()
-        if reply.status_code < 300:
-            return told
-        fields = [FieldError(field["field"], field["message"], field.get("limit")) for field in told["errors"]]
-        detail = told["detail"]
-    except (ValueError, KeyError, TypeError):
-        raise Unavailable(f"{reply.url.host} answered {reply.status_code}, but not as recalld does") from None
-    raise RemoteError(f"{detail}; RECALLD_API_KEY holds the key" if reply.status_code == 401 else detail, fields)
 
 
 def _client(url: str, settings: Settings) -> httpx2.Client:

@@ -158,6 +158,11 @@ def server_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in kept_out}
 
 
+def switch_off_telemetry() -> None:
+    """Call before ONNX Runtime is imported, whose official builds report to their maker unless this is set."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
 def settings_table() -> str:
     """The settings as a Markdown table, for the documentation."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]

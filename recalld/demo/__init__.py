@@ -44,7 +44,7 @@ CHAT = QUESTIONS[0]
 START_SECONDS_MAX = 120.0
 ENCODE_SECONDS_MAX = 600.0
 BURST_SECONDS = 1.5
-SHOWN_CHARS = 120
+SHOWN_CHARS = 200
 _DATE = re.compile(r"(\d+)/(\d+)/(\d+) \(\w+\) (\d+):(\d+)")
 
 
@@ -130,12 +130,12 @@ class Server:
         self._log.close()
 
 
-def run(console: Console, environment: dict[str, str], chat: bool) -> int:
+def run(console: Console, environment: dict[str, str], no_chat: str) -> int:
     """The whole demo; returns how many acknowledged memories were lost (0).
 
     Args:
         environment: of the server that it starts.
-        chat: whether the local model can answer.
+        no_chat: why the chat answer is left out; empty: it is not.
     """
     with tempfile.TemporaryDirectory(prefix="recalld-demo-") as folder, _server(Path(folder)) as server:
         with console.status("starting recalld serve ..."):
@@ -146,7 +146,7 @@ def run(console: Console, environment: dict[str, str], chat: bool) -> int:
             for question in QUESTIONS:
                 _ask(console, client, question)
             _ask(console, client, UNANSWERED)
-            _chat(console, client, chat)
+            _chat(console, client, no_chat)
         lost = _kill_while_writing(console, server, url, environment)
         console.print("\nNext: [bold]recalld serve[/] in one terminal, then in another:")
         console.print('  [bold]recalld add "I moved to Lisbon in March." --user alice[/]')
@@ -190,16 +190,17 @@ def _ask(console: Console, client: Recalld, question: str) -> None:
 
 
 def _excerpt(text: str, question: str) -> str:
-    """The sentence that shares most words with the question."""
+    """The beginning of a text, or what follows from the sentence on that shares most words with the question."""
     words = {word for word in re.findall(r"\w+", question.lower()) if len(word) > 3}
-    sentences = re.split(r"(?<=[.!?])\s+|\n+", text)
-    best = max(sentences, key=lambda sentence: sum(word in sentence.lower() for word in words))
-    return textwrap.shorten(best, SHOWN_CHARS, placeholder=" …")
+    sentences = re.finditer(r"\S.*?(?=(?<=[.!?])\s|\n|$)", text)
+    best = max(sentences, key=lambda sentence: sum(word in sentence[0].lower() for word in words))
+    start = 0 if best.end() <= SHOWN_CHARS else best.start()
+    return textwrap.shorten(text[start:], SHOWN_CHARS, placeholder=" …")
 
 
-def _chat(console: Console, client: Recalld, possible: bool) -> None:
-    if not possible:
-        console.print("[dim]chat is left out: pip install 'recalld[llm]' and recalld models pull smollm2[/]\n")
+def _chat(console: Console, client: Recalld, left_out: str) -> None:
+    if left_out:
+        console.print(f"[dim]chat is left out: {escape(left_out)}[/]\n")
         return
     console.print(f"[bold cyan]chat: {CHAT}[/]  ", end="")
     started = time.perf_counter()

@@ -14,7 +14,7 @@ from recalld.core.errors import InvalidInput
 from tests.api.conftest import PUBLIC, READS, Running, add, operations, problem
 from tests.conftest import SetClock
 
-BOUND = {"user_id": "alice"}
+BOUND: dict[str, Any] = {"user_id": "alice"}
 
 
 def statuses(run: Running, **request: Any) -> dict[str, int]:
@@ -168,7 +168,7 @@ def test_of_several_items_one_in_another_scope_refuses_them_all(run: Running) ->
 
 @pytest.mark.parametrize("owner", [{"namespace": "other"}, {"user_id": "bob"}], ids=["namespace", "user"])
 def test_a_memory_of_somebody_else_is_not_found_in_the_words_of_one_that_there_is_not(
-    run: Running, owner: dict[str, str]
+    run: Running, owner: dict[str, Any]
 ) -> None:
     theirs = add(run.client(run.key(**owner)), "a secret")[0]["id"]
     alice = run.client(run.key(**BOUND))
@@ -188,7 +188,7 @@ def test_a_cursor_names_its_place_in_its_list_only() -> None:
         for other in ("team", "other/", "team/mem_1/history", ""):
             with pytest.raises(InvalidInput, match="cursor"):
                 decode_cursor(other, cursor)
-    assert decode_cursor("team/", None) is encode_cursor("team/", None) is None
+    assert (decode_cursor("team/", None), encode_cursor("team/", None)) == (None, None)
 
 
 def test_a_cursor_that_was_changed_is_refused() -> None:

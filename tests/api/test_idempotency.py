@@ -102,7 +102,7 @@ def test_a_write_that_failed_leaves_its_key_free(client: TestClient) -> None:
 def test_when_the_memory_was_erased_the_repetition_is_gone_and_brings_nothing_back(run: Running) -> None:
     client = run.client()
     shown = post(client, {"items": [{"text": "a secret"}, {"text": "another"}]}).json()["items"]
-    patched = {"json": {"text": "a bigger secret"}, "headers": {"Idempotency-Key": "k2"}}
+    patched: dict[str, Any] = {"json": {"text": "a bigger secret"}, "headers": {"Idempotency-Key": "k2"}}
     client.patch(f"/v1/memories/{shown[0]['id']}", **patched)
     erased = client.delete(f"/v1/memories/{shown[0]['id']}", headers={"Idempotency-Key": "k3"})
     assert erased.json()["removed"]["idempotency_replies"] == 2

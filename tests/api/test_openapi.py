@@ -75,8 +75,7 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
 def test_the_document_is_valid_openapi(document: Json) -> None:
     schema = schemathesis.openapi.from_dict(document)
     schema.validate()
-    found = [result.ok().label for result in schema.get_all_operations()]
-    assert len(found) == len(SAMPLES)
+    assert [type(found).__name__ for found in schema.get_all_operations()] == ["Ok"] * len(SAMPLES)
     assert document["openapi"].startswith("3.1")
 
 
@@ -114,7 +113,7 @@ def test_every_reply_has_a_schema(document: Json) -> None:
         for operation in path.values():
             for status, response in operation["responses"].items():
                 contents = response.get("content", {}).values()
-                schemas = [content.get("schema", content.get("itemSchema")) for content in contents]
+                schemas = [content["schema"] for content in contents]
                 assert status == "304" or (schemas and all(schemas)), (operation["operationId"], status)
 
 

@@ -120,9 +120,7 @@ def test_a_damaged_namespace_does_not_keep_the_others_waiting(service: Service) 
     assert waiting(service) == 1
 
 
-def test_an_erasure_is_applied_before_what_waits_and_with_it_the_turn_after(
-    service: Service, encoder: Watched
-) -> None:
+def test_an_erasure_is_applied_before_what_waits_and_with_it_the_turn_after(service: Service, encoder: Watched) -> None:
     asked, answered = add(service, turn("Where was it?", 0), turn("In Rome.", 1))
     service.indexer.apply_all()
     add(service, *(Item(f"waits {number}") for number in range(3)))

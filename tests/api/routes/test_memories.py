@@ -197,7 +197,7 @@ def test_a_patch_is_a_json_merge_patch(client: TestClient) -> None:
     [memory] = add(
         client, "one", speaker="Ann", occurred_at=NOW_TOLD, metadata=metadata, kind="fact", frame={"a": 1, "b": 1}
     )
-    patch = {
+    patch: Json = {
         "metadata": {"change": {"x": None, "y": 2}, "drop": None, "nested": {"drop": None, "new": []}, "flat": {}},
         "occurred_at": None,
         "frame": {"b": None, "c": 2},
@@ -216,7 +216,8 @@ def test_a_patch_is_a_json_merge_patch(client: TestClient) -> None:
 def test_a_patch_that_changes_nothing_makes_no_version(client: TestClient) -> None:
     [memory] = add(client, "one", metadata={"a": 1})
     path = f"/v1/memories/{memory['id']}"
-    for patch in ({}, {"text": "one"}, {"metadata": {}}, {"metadata": {"b": None}}, {"speaker": None}):
+    patches: list[Json] = [{}, {"text": "one"}, {"metadata": {}}, {"metadata": {"b": None}}, {"speaker": None}]
+    for patch in patches:
         assert client.patch(path, json=patch).json() == memory
     assert len(client.get(f"{path}/history").json()["items"]) == 1
 
@@ -231,14 +232,15 @@ def test_a_patch_keeps_the_limits_of_the_whole_memory(run: Running) -> None:
     client = run.client()
     [memory] = add(client, "one", metadata={"a": "x" * 16_000})
     before = run.dump()
-    for patch, field in (
+    patches: list[tuple[Json, str]] = [
         ({"text": ""}, "text"),
         ({"text": None}, "text"),
         ({"text": "\x00"}, "text"),
         ({"metadata": {"b": "x" * 1000}}, "metadata"),
         ({"frame": {"a": 1}}, "frame"),
         ({"speaker": ""}, "speaker"),
-    ):
+    ]
+    for patch, field in patches:
         reply = client.patch(f"/v1/memories/{memory['id']}", json=patch)
         assert problem(reply) == (422, "invalid_input", [field])
     assert run.dump() == before
@@ -371,6 +373,24 @@ def test_a_bound_key_sees_the_sources_and_derived_ones_of_its_scope(
     alice = run.client(run.key(user_id="alice"))
     assert ids_of(alice.get(f"/v1/memories/{made[0]}/sources")) == [sources[1], sources[0]]
     assert ids_of(alice.get(f"/v1/memories/{sources[0]}/derived")) == [made[1], made[0]]
+
+
+def test_every_list_takes_the_fields_of_a_scope(
+    run: Running, client: TestClient, derived: tuple[list[str], list[str]]
+) -> None:
+    sources, made = derived
+    lists = {
+        f"/v1/memories/{made[0]}/sources": [sources[2]],
+        f"/v1/memories/{sources[0]}/derived": [made[2]],
+        f"/v1/memories/{sources[0]}/history": [],
+        f"/v1/memories/{sources[2]}/history": [sources[2]],
+    }
+    for path, of_bob in lists.items():
+        assert ids_of(client.get(f"{path}?user_id=bob")) == of_bob
+        assert ids_of(client.get(f"{path}?user_id=bob&session_id=s1")) == []
+    alice = run.client(run.key(user_id="alice"))
+    for how, memory_id in (("sources", made[0]), ("derived", sources[0]), ("history", sources[0])):
+        assert problem(alice.get(f"/v1/memories/{memory_id}/{how}?user_id=bob"))[:2] == (403, "forbidden")
 
 
 def test_erasing_a_source_erases_what_was_derived_from_it(
