@@ -150,7 +150,7 @@ def run(console: Console, environment: dict[str, str], no_chat: str) -> int:
         lost = _kill_while_writing(console, server, url, environment)
         console.print("\nNext: [bold]recalld serve[/] in one terminal, then in another:")
         console.print('  [bold]recalld add "I moved to Lisbon in March." --user alice[/]')
-        console.print('  [bold]recalld recall "where does she live?" --user alice[/]')
+        console.print('  [bold]recalld recall "where did she move to?" --user alice[/]')
         return lost
 
 

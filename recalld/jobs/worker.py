@@ -59,7 +59,7 @@ class Worker:
         self._woken.set()
 
     def request_stop(self) -> None:
-        """Let the loop end after the step at hand; safe in a signal handler."""
+        """Let the loop end after the step at hand. Not for a signal handler: setting an event in one can deadlock."""
         self._stopped.set()
         self._woken.set()
 

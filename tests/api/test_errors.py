@@ -1,14 +1,19 @@
 """Every error in one form, with nothing of the input in it."""
 
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
 from api.errors import invalid
 from api.errors import problem as reply_to
 from memory.service import MemoryService
+from recalld.bootstrap import Parts
 from recalld.core import errors
 from recalld.core.errors import FieldError, RecalldError
 from tests.api.conftest import Running, add, problem
@@ -84,6 +89,29 @@ def test_an_error_that_nobody_foresaw_says_nothing_and_is_logged_without_its_wor
     assert SECRET not in reply.text + str(logs)
     told = next(entry for entry in logs if entry["event"] == "request_failed")
     assert (told["error"], told["at"].partition(":")[0]) == ("RuntimeError", "test_errors.py")
+
+
+class OneId:
+    """Gives the same id to everything, as no source of ids should."""
+
+    def new(self, prefix: str) -> str:
+        return f"{prefix}_one"
+
+
+def test_what_the_database_refuses_is_told_to_nobody_not_even_to_a_servers_own_log(
+    start: Callable[..., Running],
+) -> None:
+    run = start(Parts(ids=OneId()))
+    add(run.client(), "a note")
+    before = run.dump()
+    body = {"items": [{"text": SECRET, "metadata": {"k": SECRET}}]}
+    assert problem(run.client().post("/v1/memories", json=body)) == (500, "internal", [])
+    with pytest.raises(IntegrityError) as logged:
+        TestClient(run.app, base_url="http://localhost", client=("127.0.0.1", 1)).post("/v1/memories", json=body)
+    told = "".join(traceback.format_exception(logged.value))
+    assert "UNIQUE constraint failed" in told
+    assert SECRET not in told
+    assert run.dump() == before
 
 
 def test_a_failure_of_the_server_is_logged_and_one_of_the_client_is_not(run: Running) -> None:
