@@ -33,6 +33,7 @@ def run(options: Options) -> dict[str, Any]:
     sizes = sorted(options.memories)
     turns, repeated = real_turns(sizes[-1])
     asked = questions(len(sizes) * RECALLS)
+    each = len(asked) // len(sizes)
     with tempfile.TemporaryDirectory(prefix="recalld-bench-") as name:
         folder = Path(name)
         server = Server(folder)
@@ -43,7 +44,7 @@ def run(options: Options) -> dict[str, Any]:
                 stages = []
                 for number, (start, size) in enumerate(zip([0, *sizes], sizes, strict=False)):
                     stage = _write(client, turns[start:size])
-                    mine = asked[number * RECALLS : (number + 1) * RECALLS]
+                    mine = asked[number * each : (number + 1) * each]
                     recalled = _recall(client, mine)
                     stages.append({"memories": size, "write": stage, "recall": recalled} | _sizes(client, folder))
                     say(f"{size} memories: {recalled}")

@@ -38,7 +38,8 @@ def _locomo(results: Mapping[str, Any]) -> str:
     n = int(rows["ours"]["categories 1-4"]["n"])
     metrics = ("recall@10", "ndcg@10", "session hit@5")
     lines = [
-        f"**Recall of evidence turns**, LoCoMo, {len(results['turns'])} conversations, {n} questions; no LLM:",
+        f"**Recall of evidence turns**, LoCoMo, {len(results['turns'])} conversations, {n} questions, no LLM; *plain*:"
+        ' what a plain store does with "speaker: text"',
         "",
         "| | recall@10 | NDCG@10 | multi-hop recall@10 | session hit@5 |",
         "|---|---|---|---|---|",

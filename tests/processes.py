@@ -25,6 +25,11 @@ HASH = {"RECALLD_ENCODER": "hash", "RECALLD_LLM": "none"}
 """Settings of an instance that starts fast and needs no model."""
 
 
+def _take_sigint() -> None:
+    """A shell that runs the tests in the background has them ignore SIGINT, and what they start inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def environment(folder: Path, **settings: str) -> dict[str, str]:
     """This process's environment, with an instance in `folder` and no settings but these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RECALLD_")}
@@ -85,6 +90,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=_take_sigint,
             )
         try:
             self._wait("serving" if command == "serve" else "working", began + START_SECONDS_MAX)

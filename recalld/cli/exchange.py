@@ -11,6 +11,8 @@ from recalld.core.errors import FieldError, RecalldError, Unavailable
 class RemoteError(RecalldError):
     """An error that the API answered, as it answered it."""
 
+    code = "remote_error"
+
 
 def request_body(body: dict[str, Any] | None) -> dict[str, Any]:
     """The arguments that an HTTP client sends `body` with."""

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from platformdirs import user_data_dir
 
+MODELS = Path(os.environ.get("RECALLD_MODELS_DIR") or user_data_dir("recalld-models", appauthor=False))
 CORPUS = [
     "The quick brown fox jumps over the lazy dog. It's the 3rd of March 2026, and we've moved to Lisbon.",
     "def add(first, second):\n    return first + second\n\n\nprint(add(12, 345))",
@@ -235,8 +237,7 @@ def reference_of() -> Callable[[Tiny], Any]:
 @pytest.fixture(scope="session")
 def real_path() -> Path:
     """SmolLM2-135M-Instruct in the models folder."""
-    folder = os.environ.get("RECALLD_MODELS_DIR")
-    found = sorted(Path(folder).rglob("SmolLM2-135M-Instruct*.gguf")) if folder else []
+    found = sorted(MODELS.rglob("SmolLM2-135M-Instruct*.gguf"))
     if not found:
-        pytest.skip("no SmolLM2-135M-Instruct*.gguf below $RECALLD_MODELS_DIR")
+        pytest.skip(f"no SmolLM2-135M-Instruct*.gguf in {MODELS}; `recalld models pull smollm2` brings it")
     return found[0]
