@@ -106,16 +106,23 @@ class Indexer:
         return done
 
     def apply_all(self) -> int:
-        """Apply the outbox until it is empty; returns how many entries there were."""
+        """Apply what is in the outbox now, not what others put in meanwhile; returns how many entries that took."""
         done = 0
-        while applied := self.apply():
-            done += applied
+        with self._read() as store:
+            newest = store.newest_entry()
+        while self._waits(newest):
+            done += self.apply()
         return done
 
     def apply_since(self, namespace: str, entry: int) -> None:
         """Apply what was put in the outbox after `entry`, whatever waits before it: an erasure is not to wait."""
         while self._apply(namespace, APPLY_ROWS, entry):
             pass
+
+    def _waits(self, newest: int) -> bool:
+        with self._read() as store:
+            oldest = store.outbox(1)
+        return bool(oldest) and oldest[0].number <= newest
 
     def _apply(self, namespace: str, limit: int, after: int) -> int:
         with self._vectors.writer_lock():

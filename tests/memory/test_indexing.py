@@ -106,6 +106,20 @@ def test_applying_brings_vectors_of_every_namespace_up_to_date(service: Service)
     assert service.indexer.apply_all() == 0
 
 
+def test_applying_all_ends_while_others_write(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = service.indexer.apply
+    late = iter(range(100))
+
+    def overtaken() -> int:
+        add(service, Item(f"later {next(late)}"))
+        return apply(1)
+
+    add(service, Item("dog"), Item("cat"))
+    monkeypatch.setattr(service.indexer, "apply", overtaken)
+    assert service.indexer.apply_all() == 2
+    assert waiting(service) == 2
+
+
 def test_a_damaged_namespace_does_not_keep_the_others_waiting(service: Service) -> None:
     add(service, Item("dog"), who=Principal("other"))
     service.indexer.apply_all()

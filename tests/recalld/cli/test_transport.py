@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,6 +39,14 @@ def requests(server: Process) -> list[tuple[str, str, int]]:
     return [(e["method"], e["route"], e["status"]) for e in server.events() if e["event"] == "request"][1:]
 
 
+def wait_for_requests(server: Process, count: int) -> list[tuple[str, str, int]]:
+    """A request is logged after its reply."""
+    give_up = time.monotonic() + 10
+    while len(requests(server)) < count and time.monotonic() < give_up:
+        time.sleep(0.02)
+    return requests(server)
+
+
 def test_commands_go_to_the_server_that_holds_the_folder(server: Process, served: CommandLine) -> None:
     seen = len(requests(server))
     [memory] = served.json("add", "I moved to Lisbon in March.", "--user", "alice")["items"]
@@ -48,7 +57,7 @@ def test_commands_go_to_the_server_that_holds_the_folder(server: Process, served
     assert served.ok("chat", "Where do I live?", "--user", "alice").startswith("You live in Lisbon.\n")
     answer = served.json("chat", "Where do I live?", "--user", "alice", "--no-remember")
     assert answer["choices"][0]["message"]["content"] == "You live in Lisbon."
-    assert requests(server)[seen:] == [
+    assert wait_for_requests(server, seen + 6)[seen:] == [
         ("POST", "/v1/memories", 201),
         ("POST", "/v1/recall", 200),
         ("POST", "/v1/context", 200),
