@@ -84,7 +84,8 @@ def wanted(service: Service, namespace: str = "default") -> dict[int, bytes]:
 
 
 def assert_indexed(service: Service) -> None:
-    service.indexer.apply_all()
+    while service.indexer.apply_all():
+        pass
     assert waiting(service) == 0
     for namespace in ("default", "other"):
         assert digests(service, namespace) == wanted(service, namespace)
