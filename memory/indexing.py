@@ -2,7 +2,8 @@
 
 The outbox says which rows to look at; what is done to them is read from SQL at that moment, so an entry may be
 applied twice, late, or in any batch with one effect. A row that is gone or not active is deleted from the index; a
-row whose encoded text has not changed (by its digest) is left alone.
+row whose encoded text has not changed (by its digest) is left alone. A text is encoded once, to its vector and its
+token codes.
 
 Invariants: the index's writer lock is held from reading the outbox to emptying it, so two processes never interleave;
 entries are taken out only after the index has them on disk; text is encoded outside every SQL transaction.
@@ -15,16 +16,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from memory.ingest import content_digest, embedded_text
 from memory.model import Memory
 from memory.ports import Store
 from recalld.core.errors import IndexDamaged
-from retrieval.ports import Encoder, Floats, RowState, VectorChange, VectorIndex
+from retrieval.ports import Codes, Encoder, Floats, RowState, VectorChange, VectorIndex
+from retrieval.token_codes import pack, thresholds
 
 BATCH_ROWS = 128
 # Few, because an erasure waits for the batch at work.
 APPLY_ROWS = 32
 
+_Encoded = tuple[Floats, Codes]
 Transaction = Callable[[], AbstractContextManager[Store]]
 
 
@@ -75,6 +80,14 @@ class Difference:
     surplus: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What the index does not have yet, or has an older version of: vectors and token codes by row."""
+
+    vectors: dict[int, Floats]
+    codes: dict[int, Codes]
+
+
 class Indexer:
     """Brings the vector index up to date with SQL."""
 
@@ -83,7 +96,7 @@ class Indexer:
         self._vectors = vectors
         self._read = read
         self._write = write
-        self._recent = _RecentVectors()
+        self._recent = _Recent()
 
     def apply(self, limit: int = APPLY_ROWS) -> int:
         """Apply the oldest entries of the outbox; returns how many there were.
@@ -138,10 +151,13 @@ class Indexer:
                     store.finish(entries)
         return len(entries)
 
-    def fresh_vectors(self, store: Store, namespace: str, rows: Sequence[int]) -> dict[int, Floats]:
-        """Vectors of rows whose entries are still in the outbox, encoded once however often they are asked for."""
+    def fresh_vectors(self, store: Store, namespace: str, rows: Sequence[int]) -> Fresh:
+        """Those of rows whose entries are still in the outbox, encoded once however often they are asked for."""
         texts = {row: text for row, (_, text) in _load(store, namespace, rows).items()}
-        return dict(zip(texts, self._recent.of(list(texts.values()), self._encoder.encode), strict=True))
+        encoded = dict(zip(texts, self._recent.of(list(texts.values()), self._encode), strict=True))
+        return Fresh(
+            {row: vector for row, (vector, _) in encoded.items()}, {row: codes for row, (_, codes) in encoded.items()}
+        )
 
     def rebuild(self, namespace: str, progress: Callable[[int], None] = lambda rows: None) -> int:
         """Encode a namespace again from SQL while the old index serves; goes on where it was killed.
@@ -172,12 +188,16 @@ class Indexer:
         """How the vector index differs from SQL; None where it does not. Apply the outbox first.
 
         Under the writer lock, what others write meanwhile stays in the outbox: that is late, not different.
+
+        Raises:
+            IndexDamaged: the index cannot be read, token codes included.
         """
         known = dict(self._vectors.states(namespace))
         missing, stale = [], []
         for rows in self._walk(namespace):
             with self._read() as store:
                 wanted = _load(store, namespace, rows)
+            self._vectors.codes(namespace, np.array(rows, dtype=np.int64))
             for row, (_, text) in wanted.items():
                 state = known.pop(row, None)
                 if state is None:
@@ -212,10 +232,10 @@ class Indexer:
         """What has to change for these rows, given what the index knows of them."""
         digests = {row: content_digest(text) for row, (_, text) in loaded.items()}
         stale = [row for row in rows if row in loaded and (row not in states or states[row].digest != digests[row])]
-        vectors = self._recent.of([loaded[row][1] for row in stale], self._encoder.encode)
+        encoded = self._recent.of([loaded[row][1] for row in stale], self._encode)
         changes = [
-            VectorChange(row, loaded[row][0].version, digests[row], vector)
-            for row, vector in zip(stale, vectors, strict=True)
+            VectorChange(row, loaded[row][0].version, digests[row], vector, codes)
+            for row, (vector, codes) in zip(stale, encoded, strict=True)
         ]
         changes += [
             VectorChange(row, states[row].version, states[row].digest, None)
@@ -224,16 +244,24 @@ class Indexer:
         ]
         return changes
 
+    def _encode(self, texts: Sequence[str]) -> list[_Encoded]:
+        """Vector and token codes of each text."""
+        if not texts:
+            return []
+        cuts = thresholds(self._encoder)
+        vectors, tokens = self._encoder.encode_both(texts)
+        return [(vector, pack(found.vectors, cuts)) for vector, found in zip(vectors, tokens, strict=True)]
 
-class _RecentVectors:
-    """The vectors of the last few texts that were encoded before their turn in the outbox."""
+
+class _Recent:
+    """What the last few texts were encoded to, some before their turn in the outbox."""
 
     def __init__(self, size_max: int = 1024) -> None:
         self._size_max = size_max
-        self._kept: OrderedDict[str, Floats] = OrderedDict()
+        self._kept: OrderedDict[str, _Encoded] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, texts: Sequence[str], encode: Callable[[Sequence[str]], Floats]) -> list[Floats]:
+    def of(self, texts: Sequence[str], encode: Callable[[Sequence[str]], list[_Encoded]]) -> list[_Encoded]:
         with self._lock:
             known = {text: self._kept[text] for text in texts if text in self._kept}
         unknown = list(dict.fromkeys(text for text in texts if text not in known))

@@ -105,7 +105,7 @@ class Recaller:
             loaded.update(self._load(store, who.namespace, rows, question.known_at))
             return [_row_text(loaded[row]) for row in rows]
 
-        corpus = Corpus(found.rows, found.lengths, found.speakers, store.lexical(scope), fresh, describe)
+        corpus = Corpus(found.rows, found.lengths, found.speakers, store.lexical(scope), fresh.vectors, describe)
         asked = plan(question.query, question.now or now)
         candidates = self._pipeline.search(who.namespace, asked, corpus, question.limit)
         hits = [_hit(loaded[candidate.row], candidate) for candidate in candidates]

@@ -35,6 +35,7 @@ from retrieval.encode_hash import HashEncoder
 from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.rerank import IdentityReranker
+from retrieval.token_codes import fingerprint, thresholds
 from retrieval.vector_exact import ExactVectorIndex
 
 
@@ -67,7 +68,7 @@ class Service:
         self.database = Database(settings.database_url or f"sqlite:///{settings.sqlite_file}")
         self.database.migrate()
         self.encoder = parts.encoder or make_encoder(settings)
-        self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, self.encoder.fingerprint)
+        self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
         pipeline = Pipeline(self.encoder, self.vectors, IdentityReranker())
@@ -127,6 +128,7 @@ class Service:
 
     def warm(self) -> None:
         """Do ahead what the first requests would wait for; what can not be done is told when it is asked for."""
+        thresholds(self.encoder)
         self.encoder.encode(["warm"])
         try:
             self.token_counter()

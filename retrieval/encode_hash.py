@@ -45,6 +45,9 @@ class HashEncoder:
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         return [_tokens(text) for text in texts]
 
+    def encode_both(self, texts: Sequence[str]) -> tuple[Floats, list[TokenVectors]]:
+        return self.encode(texts), self.encode_tokens(texts)
+
     def count_tokens(self, text: str) -> int:
         return len(terms(text))
 

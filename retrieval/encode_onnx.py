@@ -95,13 +95,18 @@ class OnnxEncoder:
         return self._pool(texts)
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return self.encode_both(texts)[1]
+
+    def encode_both(self, texts: Sequence[str]) -> tuple[Floats, list[TokenVectors]]:
         encodings = self._tokenize(texts)
-        found = [TokenVectors((), np.zeros((0, self._dimensions), dtype=np.float32))] * len(texts)
+        pooled = np.zeros((len(texts), self._dimensions), dtype=np.float32)
+        found = [TokenVectors((), pooled[:0])] * len(texts)
         for number, hidden in self._hidden(encodings):
+            pooled[number] = _mean(hidden)
             vectors = hidden[1:-1]
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             found[number] = TokenVectors(tuple(encodings[number].tokens[: len(vectors)]), vectors / lengths)
-        return found
+        return pooled, found
 
     def count_tokens(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -124,8 +129,7 @@ class OnnxEncoder:
     def _pool(self, texts: Sequence[str]) -> Floats:
         vectors = np.zeros((len(texts), self._dimensions), dtype=np.float32)
         for number, hidden in self._hidden(self._tokenize(texts)):
-            mean = hidden.mean(axis=0)
-            vectors[number] = mean / np.linalg.norm(mean)
+            vectors[number] = _mean(hidden)
         return vectors
 
     def _tokenize(self, texts: Sequence[str]) -> list[Encoding]:
@@ -153,6 +157,12 @@ class OnnxEncoder:
             fed["token_type_ids"] = np.zeros_like(tokens)
         states: Floats = self._session.run(None, fed)[0]
         return states
+
+
+def _mean(hidden: Floats) -> Floats:
+    """The mean of last hidden states `[tokens, D]`, at unit length."""
+    mean: Floats = hidden.mean(axis=0)
+    return mean / np.linalg.norm(mean)
 
 
 def _batches(lengths: Sequence[int], tokens_max: int) -> Iterator[list[int]]:

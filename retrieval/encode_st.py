@@ -82,19 +82,25 @@ class SentenceTransformersEncoder:
         return self._encode(texts)
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return self.encode_both(texts)[1]
+
+    def encode_both(self, texts: Sequence[str]) -> tuple[Floats, list[TokenVectors]]:
         tokenizer = self._model.tokenizer
         outer = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        pooled = np.zeros((len(texts), self._dimensions), dtype=np.float32)
         found = []
         outputs: Any = self._model.encode(
             list(texts), batch_size=self._settings.batch_texts, output_value=None, show_progress_bar=False
         )
-        for output in outputs:
+        for number, output in enumerate(outputs):
+            whole = output["sentence_embedding"].float().cpu().numpy()
+            pooled[number] = whole / np.linalg.norm(whole)
             ids = output["input_ids"].tolist()
             kept = [place for place, token in enumerate(ids) if token not in outer]
             vectors = output["token_embeddings"].float().cpu().numpy()[kept]
             tokens = tokenizer.convert_ids_to_tokens([ids[place] for place in kept])
             found.append(TokenVectors(tuple(tokens), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)))
-        return found
+        return pooled, found
 
     def count_tokens(self, text: str) -> int:
         return len(self._model.tokenizer.encode(text, add_special_tokens=False, verbose=False))

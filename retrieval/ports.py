@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Codes = NDArray[np.uint8]
+"""Token codes of one text, `[T, ceil(D / 8)]`: one bit a dimension of each token vector (`retrieval.token_codes`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Encoder(Protocol):
         """One `TokenVectors` a text, in order."""
         ...
 
+    def encode_both(self, texts: Sequence[str]) -> tuple[Floats, list[TokenVectors]]:
+        """What `encode` and `encode_tokens` give, from one pass over the texts."""
+        ...
+
     def count_tokens(self, text: str) -> int:
         """Tokens of the whole text, without special tokens and without truncation."""
         ...
@@ -69,12 +75,29 @@ class VectorChange:
         version: the memory's version that this comes from.
         digest: 8 bytes over what was encoded, so that `verify` sees a stale vector.
         vector: `[D]` float32 of unit length, or None to delete the row (and overwrite its bytes on disk).
+        codes: the token codes of what was encoded; None: none, as with T = 0.
     """
 
     row: int
     version: int
     digest: bytes
     vector: Floats | None
+    codes: Codes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCodes:
+    """The token codes of several rows.
+
+    Attributes:
+        rows: `[K]` ascending: those that the index has.
+        starts: `[K + 1]`: the codes of `rows[k]` are `bits[starts[k] : starts[k + 1]]`.
+        bits: `[sum T, ceil(D / 8)]`.
+    """
+
+    rows: Rows
+    starts: NDArray[np.int64]
+    bits: Codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +125,7 @@ class VectorIndex(Protocol):
         """Apply changes in order. Durable, and seen by every process's next search, when it returns.
 
         Raises:
-            InvalidInput: a vector has another dimension, or holds NaN or infinity.
+            InvalidInput: a vector or its codes have another dimension, or a vector holds NaN or infinity.
         """
         ...
 
@@ -120,6 +143,10 @@ class VectorIndex(Protocol):
 
     def vectors(self, namespace: str, rows: Rows) -> tuple[Rows, Floats]:
         """The stored vectors of those of `rows` that the index has: rows `[K]` and vectors `[K, D]`, by row."""
+        ...
+
+    def codes(self, namespace: str, rows: Rows) -> TokenCodes:
+        """The token codes of those of `rows` that the index has, by row."""
         ...
 
     def states(self, namespace: str) -> Mapping[int, RowState]:

@@ -2,13 +2,14 @@
 
     <folder>/writer.lock              held by the one writer of the whole index
     <folder>/rebuild.lock             held while a rebuild goes on
-    <folder>/<digest of namespace>/   manifest.json, the log that it names, and rebuild.json with its log meanwhile
+    <folder>/<digest of namespace>/   manifest.json, the log and the token codes that it names, and rebuild.json with
+                                      its own meanwhile
 
 Invariants: one writer at a time, over all processes; a search sees everything that was applied before it began, by
-whatever process; the vector of a deleted or replaced row is off the disk when `apply` returns, or, after a crash, when
-the namespace is next opened for writing (`apply`, or `states` under the writer lock); a damaged file is an error, never
-an answer. Source: "Bitcask" (Sheehy and Smith, 2010) for a log with its index in memory, LevelDB's CURRENT for the
-swap.
+whatever process; the vector and the codes of a deleted or replaced row are off the disk when `apply` returns, or,
+after a crash, when the namespace is next opened for writing (`apply`, or `states` under the writer lock); a damaged
+file is an error, never an answer. Source: "Bitcask" (Sheehy and Smith, 2010) for a log with its index in memory,
+LevelDB's CURRENT for the swap.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from recalld.core.errors import IndexDamaged, Unavailable
-from retrieval.ports import Floats, IndexStatistics, Rows, RowState, VectorChange
+from retrieval.ports import Floats, IndexStatistics, Rows, RowState, TokenCodes, VectorChange
 from retrieval.vector_format import named_by, parse_manifest, read_bytes, sync_folder, write_manifest
 from retrieval.vector_log import VectorLog
 from retrieval.vector_memory import check_changes, check_vector
@@ -113,6 +114,10 @@ class ExactVectorIndex:
         """Stored vectors; see `VectorIndex.vectors`."""
         return self._log(namespace).snapshot().vectors(rows)
 
+    def codes(self, namespace: str, rows: Rows) -> TokenCodes:
+        """Stored token codes, read from disk; see `VectorIndex.codes`."""
+        return self._log(namespace).codes(rows)
+
     def states(self, namespace: str) -> Mapping[int, RowState]:
         """Every live row's version and digest. To the holder of the writer lock it also repairs what a crash left."""
         if self._writer == threading.get_ident():
@@ -198,13 +203,14 @@ class ExactVectorIndex:
         self._sweep(namespace)
 
     def _sweep(self, namespace: str) -> None:
-        """Remove logs that no readable manifest names."""
+        """Remove logs and codes that no readable manifest names."""
         folder = self._path(namespace)
         manifests = [named_by(folder / name) for name in (_MANIFEST, _REBUILD)]
-        kept = {manifest.log for manifest in manifests if manifest is not None}
-        for path in folder.glob("*.log"):
-            if path.name not in kept:
-                path.unlink()
+        kept = {name for manifest in manifests if manifest is not None for name in (manifest.log, manifest.codes)}
+        for pattern in ("*.log", "*.codes"):
+            for path in folder.glob(pattern):
+                if path.name not in kept:
+                    path.unlink()
 
     def _log(self, namespace: str, name: str = _MANIFEST) -> VectorLog:
         """The log behind a manifest. Opening one takes others out of memory, those not used for longest."""

@@ -1,19 +1,24 @@
 """The files of the exact vector index: fixed-size records in an append-only log, and the manifest that commits them.
 
-    record    head, 24 bytes: check_head u32 | operation u32 | row i64 | killed i64
-              body: check_body u32 | version u32 | digest u64 | D float32; zeros once another record kills this one
-    manifest  JSON: format, namespace, fingerprint, dimensions, generation, log, committed (bytes), rows, check
+    record    head, 36 bytes: check_head u32 | operation u32 | row i64 | killed i64 | codes_at i64 | codes_bytes u32
+              body: check_body u32 | version u32 | digest u64 | codes_check u32 | D float32; zeros once another record
+              kills this one
+    codes     the token codes that records put, one after another; zeros where their record is dead
+    manifest  JSON: format, namespace, fingerprint, dimensions, generation, log, committed (bytes), codes,
+              codes_committed, rows, check
 
 `killed` is the offset of the record whose place this one takes (-1: none), so that which bodies are dead is read from
 heads alone: heads never change, and a body that is half overwritten with zeros is as dead as before. The check of a
 body starts from its head's, so a body under another head is seen. Numbers are little-endian.
 
-Invariant: a change is made durable in this order: records, fsync; manifest beside the old one, fsync, rename, fsync of
-the folder; only then dead bodies are overwritten. Whatever lies behind `committed` was never acknowledged.
+Invariant: a change is made durable in this order: codes, fsync; records, fsync; manifest beside the old one, fsync,
+rename, fsync of the folder; only then dead codes are overwritten, and after them dead bodies. Whatever lies behind
+`committed` and `codes_committed` was never acknowledged.
 """
 
 import json
 import os
+import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,15 +29,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recalld.core.errors import IndexDamaged
+from retrieval import vector_codes
 from retrieval.ports import VectorChange
+from retrieval.vector_codes import code_bytes, damaged
 
-FORMAT = 1
+FORMAT = 2
 PUT = 1
 DELETE = 2
 NONE = -1
 
-_HEAD_BYTES = 24
+_HEAD_BYTES = 36
 _CHECK_BYTES = 4
+_CODES_IN_HEAD = struct.Struct("<qI")
 
 Records = NDArray[np.void]
 
@@ -47,12 +55,9 @@ class Manifest:
     generation: int
     log: str
     committed: int
+    codes: str
+    codes_committed: int
     rows: int
-
-
-def damaged(path: Path, what: str) -> IndexDamaged:
-    """The error that names the file and the way out."""
-    return IndexDamaged(f"{path}: {what}; `recalld reindex` rebuilds the index")
 
 
 def record_type(dimensions: int) -> np.dtype[np.void]:
@@ -63,9 +68,12 @@ def record_type(dimensions: int) -> np.dtype[np.void]:
             ("operation", "<u4"),
             ("row", "<i8"),
             ("killed", "<i8"),
+            ("codes_at", "<i8"),
+            ("codes_bytes", "<u4"),
             ("check_body", "<u4"),
             ("version", "<u4"),
             ("digest", "<u8"),
+            ("codes_check", "<u4"),
             ("vector", "<f4", (dimensions,)),
         ]
     )
@@ -76,9 +84,19 @@ def digest_number(digest: bytes) -> int:
     return int.from_bytes(digest, "little")
 
 
-def build_records(changes: Sequence[VectorChange], killed: Sequence[int], dimensions: int) -> bytes:
-    """The records of `changes`, each in place of the record at its `killed` offset."""
+def build_records(
+    changes: Sequence[VectorChange], killed: Sequence[int], dimensions: int, codes_at: int
+) -> tuple[bytes, bytes]:
+    """The records of `changes`, each in place of the record at its `killed` offset, and their codes.
+
+    Args:
+        codes_at: where the codes will begin in their file.
+    """
     records = np.zeros(len(changes), dtype=record_type(dimensions))
+    codes = [code_bytes(change) for change in changes]
+    records["codes_bytes"] = [len(one) for one in codes]
+    records["codes_at"] = codes_at + np.cumsum(records["codes_bytes"], dtype=np.int64) - records["codes_bytes"]
+    records["codes_check"] = [zlib.crc32(one) for one in codes]
     records["operation"] = [DELETE if change.vector is None else PUT for change in changes]
     records["row"] = [change.row for change in changes]
     records["killed"] = killed
@@ -90,7 +108,7 @@ def build_records(changes: Sequence[VectorChange], killed: Sequence[int], dimens
     for checked, check in (("check_head", check_head), ("check_body", check_body)):
         raw = split_records(records.tobytes(), dimensions)
         records[checked] = [check(record) for record in raw]
-    return records.tobytes()
+    return records.tobytes(), b"".join(codes)
 
 
 def split_records(data: bytes, dimensions: int) -> list[memoryview]:
@@ -128,11 +146,11 @@ def parse_manifest(path: Path, raw: bytes) -> Manifest:
         values: dict[str, Any] = json.loads(raw)
         check = values.pop("check")
         kind = values.pop("format")
+        if kind != FORMAT:
+            raise damaged(path, f"format {kind}, this version reads {FORMAT}")
         manifest = Manifest(**values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise damaged(path, "not a manifest") from error
-    if kind != FORMAT:
-        raise damaged(path, f"format {kind}, this version reads {FORMAT}")
     if check != _check_manifest(manifest):
         raise damaged(path, "its bytes changed")
     return manifest
@@ -158,28 +176,28 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     sync_folder(path.parent)
 
 
-def append(path: Path, committed: int, records: bytes) -> None:
-    """Write records behind the committed bytes, in place of what an interrupted write left there, durably."""
+def append(path: Path, committed: int, data: bytes) -> None:
+    """Write records or codes behind the committed bytes, in place of what an interrupted write left, durably."""
     with path.open("r+b" if committed else "wb") as file:
         file.truncate(committed)
         file.seek(committed)
-        file.write(records)
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def erase_bodies(path: Path, offsets: Iterable[int], record_bytes: int) -> None:
-    """Overwrite the bodies of dead records with zeros, those that are not yet, durably."""
+def erase_bodies(log: Path, codes: Path, offsets: Iterable[int], record_bytes: int) -> None:
+    """Overwrite the codes and then the bodies of dead records with zeros, those that are not yet, durably."""
     zeros = bytes(record_bytes - _HEAD_BYTES)
-    erased = False
-    with path.open("r+b", buffering=0) as file:
-        for offset in offsets:
-            body = os.pread(file.fileno(), len(zeros), offset + _HEAD_BYTES)
-            if body != zeros:
-                os.pwrite(file.fileno(), zeros, offset + _HEAD_BYTES)
-                erased = True
-        if erased:
-            os.fsync(file.fileno())
+    with log.open("r+b", buffering=0) as file:
+        read = ((offset, os.pread(file.fileno(), record_bytes, offset)) for offset in offsets)
+        dead = {offset: record[:_HEAD_BYTES] for offset, record in read if record[_HEAD_BYTES:] != zeros}
+        if not dead:
+            return
+        vector_codes.erase(codes, [_CODES_IN_HEAD.unpack(head[-_CODES_IN_HEAD.size :]) for head in dead.values()])
+        for offset in dead:
+            os.pwrite(file.fileno(), zeros, offset + _HEAD_BYTES)
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

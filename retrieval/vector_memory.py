@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from recalld.core.errors import InvalidInput
-from retrieval.ports import Floats, IndexStatistics, Rows, RowState, VectorChange
+from retrieval.ports import Codes, Floats, IndexStatistics, Rows, RowState, TokenCodes, VectorChange
 from retrieval.ranking import best
+from retrieval.vector_codes import width
 
 DIGEST_BYTES = 8
 _VERSION_MAX = 2**32 - 1
@@ -17,11 +18,14 @@ def check_changes(changes: Sequence[VectorChange], dimensions: int) -> None:
     """Refuse, before anything is written, what no index can hold.
 
     Raises:
-        InvalidInput: a vector has another dimension or type, or holds NaN or infinity; a number is out of range.
+        InvalidInput: a vector or its codes have another dimension or type, or a vector holds NaN or infinity; a
+            number is out of range.
     """
     for number, change in enumerate(changes):
         if change.vector is not None:
             check_vector(f"changes.{number}.vector", change.vector, dimensions)
+        if change.codes is not None:
+            _check_codes(f"changes.{number}.codes", change.codes, width(dimensions))
         if len(change.digest) != DIGEST_BYTES:
             raise InvalidInput.of(f"changes.{number}.digest", f"must have {DIGEST_BYTES} bytes", DIGEST_BYTES)
         if not 0 <= change.row <= _ROW_MAX:
@@ -42,12 +46,17 @@ def check_vector(field: str, vector: Floats, dimensions: int) -> None:
         raise InvalidInput.of(field, "must not hold NaN or infinity")
 
 
+def _check_codes(field: str, codes: Codes, bytes_each: int) -> None:
+    if codes.ndim != 2 or codes.shape[1] != bytes_each or codes.dtype != np.uint8:
+        raise InvalidInput.of(field, f"must have {bytes_each} uint8 numbers a token", bytes_each)
+
+
 class InMemoryVectorIndex:
     """The reference of `VectorIndex`: every search compares everything, in float64."""
 
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
-        self._kept: dict[str, dict[int, tuple[RowState, Floats]]] = {}
+        self._kept: dict[str, dict[int, tuple[RowState, Floats, Codes]]] = {}
         self._generations: dict[str, int] = {}
 
     def apply(self, namespace: str, changes: Sequence[VectorChange]) -> None:
@@ -58,7 +67,10 @@ class InMemoryVectorIndex:
             if change.vector is None:
                 kept.pop(change.row, None)
             else:
-                kept[change.row] = RowState(change.version, change.digest), change.vector.copy()
+                codes = (
+                    np.zeros((0, width(self._dimensions)), np.uint8) if change.codes is None else change.codes.copy()
+                )
+                kept[change.row] = RowState(change.version, change.digest), change.vector.copy(), codes
 
     def search(self, namespace: str, query: Floats, limit: int, allowed: Rows | None = None) -> tuple[Rows, Floats]:
         check_vector("query", query, self._dimensions)
@@ -73,8 +85,16 @@ class InMemoryVectorIndex:
         vectors = np.array([kept[row][1] for row in found], dtype=np.float32)
         return np.array(found, dtype=np.int64), vectors.reshape(len(found), self._dimensions)
 
+    def codes(self, namespace: str, rows: Rows) -> TokenCodes:
+        kept = self._kept.get(namespace, {})
+        found = [row for row in sorted(rows.tolist()) if row in kept]
+        bits = [kept[row][2] for row in found]
+        starts = np.cumsum([0, *map(len, bits)], dtype=np.int64)
+        none = np.zeros((0, width(self._dimensions)), dtype=np.uint8)
+        return TokenCodes(np.array(found, dtype=np.int64), starts, np.concatenate([none, *bits]))
+
     def states(self, namespace: str) -> Mapping[int, RowState]:
-        return {row: state for row, (state, _) in self._kept.get(namespace, {}).items()}
+        return {row: state for row, (state, *_) in self._kept.get(namespace, {}).items()}
 
     def statistics(self, namespace: str) -> IndexStatistics:
         rows = len(self._kept.get(namespace, {}))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from retrieval.ports import Floats, Rows, RowState
 from retrieval.ranking import best
+from retrieval.vector_codes import damaged
 from retrieval.vector_format import (
     DELETE,
     NONE,
@@ -24,7 +25,6 @@ from retrieval.vector_format import (
     Manifest,
     check_body,
     check_head,
-    damaged,
     record_type,
     split_records,
 )
@@ -43,7 +43,7 @@ class Snapshot:
         slots: `[N]` the slot of each.
         used: slots in use; what lies behind belongs to later snapshots.
         matrix: `[capacity, D]`.
-        entries: `[capacity]` version, digest and log offset of each slot.
+        entries: `[capacity]` version, digest, log offset and place of the codes of each slot.
         dead: offsets of the records that the newest ones killed: those read for this snapshot, not for earlier ones.
     """
 
@@ -95,6 +95,11 @@ class Snapshot:
         """The vectors of those of `rows` that are live, by row."""
         held, slots = self._held(np.sort(rows))
         return held, self.matrix[slots]
+
+    def code_places(self, rows: Rows) -> tuple[Rows, NDArray[np.void]]:
+        """Those of `rows` that are live, by row, with `codes_at`, `codes_bytes` and `codes_check` of each."""
+        held, slots = self._held(np.sort(rows))
+        return held, self.entries[slots]
 
     def _held(self, rows: Rows) -> tuple[Rows, NDArray[np.int64]]:
         """Those of `rows` that are live, and their slots."""
@@ -172,7 +177,7 @@ def extend(before: Snapshot, raw: bytes, manifest: Manifest, log: Path) -> Snaps
     order = np.argsort(rows, kind="stable")
     matrix, entries = _with_room(before, used)
     matrix[before.used : used] = records["vector"][fresh[put]]
-    for name in ("version", "digest"):
+    for name in ("version", "digest", "codes_at", "codes_bytes", "codes_check"):
         entries[name][before.used : used] = records[name][fresh[put]]
     entries["offset"][before.used : used] = start + fresh[put] * size
     grown = Snapshot(raw, manifest, rows[order], slots[order], used, matrix, entries, dead)
@@ -229,7 +234,16 @@ def _packed(sparse: Snapshot) -> Snapshot:
 
 
 def _entry_type() -> np.dtype[np.void]:
-    return np.dtype([("version", "<u4"), ("digest", "<u8"), ("offset", "<i8")])
+    return np.dtype(
+        [
+            ("version", "<u4"),
+            ("digest", "<u8"),
+            ("offset", "<i8"),
+            ("codes_at", "<i8"),
+            ("codes_bytes", "<u4"),
+            ("codes_check", "<u4"),
+        ]
+    )
 
 
 def _inner_products(vectors: Floats, query: Floats) -> Floats:

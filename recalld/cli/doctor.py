@@ -20,6 +20,7 @@ from recalld.core.datafolder import DataFolder
 from recalld.core.db import Database
 from recalld.core.errors import RecalldError
 from recalld.models.folder import list_models
+from retrieval.token_codes import fingerprint
 from retrieval.vector_exact import ExactVectorIndex
 
 DISK_FREE_BYTES_MIN = 500 * 1024 * 1024
@@ -109,7 +110,7 @@ def _encoder(settings: Settings) -> Iterator[Check]:
         yield Check("index", True, "none yet")
         return
     try:
-        index = ExactVectorIndex(settings.index_dir, encoder.dimensions, encoder.fingerprint)
+        index = ExactVectorIndex(settings.index_dir, encoder.dimensions, fingerprint(encoder))
         rows = sum(index.statistics(namespace).rows for namespace in index.namespaces())
         yield Check("index", True, f"{rows} vectors")
     except RecalldError as error:

@@ -103,6 +103,17 @@ def test_token_vectors_are_of_unit_length_and_one_a_token(encoder: Encoder) -> N
         assert not {"[CLS]", "[SEP]", "[PAD]"} & set(found.tokens)
 
 
+@pytest.mark.parametrize("chosen", [TEXTS, TEXTS[:1], TEXTS[1:2], []], ids=["all", "one", "empty", "none"])
+def test_both_give_what_each_gives(encoder: Encoder, chosen: list[str]) -> None:
+    pooled, tokens = encoder.encode_both(chosen)
+    assert pooled.dtype == np.float32
+    assert pooled == pytest.approx(encoder.encode(chosen), abs=1e-5)
+    wanted = encoder.encode_tokens(chosen)
+    assert [one.tokens for one in tokens] == [one.tokens for one in wanted]
+    for one, other in zip(tokens, wanted, strict=True):
+        assert one.vectors == pytest.approx(other.vectors, abs=1e-5)
+
+
 def test_the_same_word_is_nearest_among_token_vectors(encoder: Encoder) -> None:
     query, text = encoder.encode_tokens(["dog", "my dog sleeps"])
     nearest = int((query.vectors @ text.vectors.T).argmax())

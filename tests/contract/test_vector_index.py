@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from recalld.core.errors import InvalidInput
-from retrieval.ports import Floats, Rows, RowState, VectorChange, VectorIndex
+from retrieval.ports import Codes, Floats, Rows, RowState, VectorChange, VectorIndex
 from retrieval.vector_exact import ExactVectorIndex
 from retrieval.vector_memory import InMemoryVectorIndex
 
-D = 48
+D = 44
+B = 6
 DIGEST = b"12345678"
 
 IMPLEMENTATIONS: dict[str, Callable[[Path], VectorIndex]] = {
@@ -34,8 +35,12 @@ def unit(count: int, seed: int) -> Floats:
     return vectors
 
 
-def put(row: int, vector: Floats, version: int = 1) -> VectorChange:
-    return VectorChange(row, version, DIGEST, vector)
+def put(row: int, vector: Floats, version: int = 1, codes: Codes | None = None) -> VectorChange:
+    return VectorChange(row, version, DIGEST, vector, codes)
+
+
+def some_codes(tokens: int, seed: int) -> Codes:
+    return np.random.default_rng(seed).integers(0, 256, (tokens, B), dtype=np.uint8)
 
 
 def brute_force(rows: Rows, vectors: Floats, query: Floats, limit: int) -> tuple[list[int], list[float]]:
@@ -105,6 +110,44 @@ def test_vectors_come_by_row_for_the_rows_that_are_there(index: VectorIndex) -> 
     assert np.array_equal(kept, vectors[[1, 0]])
 
 
+def test_codes_come_by_row_for_the_rows_that_are_there(index: VectorIndex) -> None:
+    """Some hundred rows, put and replaced in no order, asked for in no order; some have no codes."""
+    rng = np.random.default_rng(4)
+    kept: dict[int, Codes] = {}
+    for batch in range(12):
+        rows = rng.choice(400, 60, replace=False).tolist()
+        fresh = {row: some_codes(int(rng.integers(0, 30)), batch * 1000 + row) for row in rows}
+        puts = [put(row, unit(1, row)[0], codes=codes if len(codes) else None) for row, codes in fresh.items()]
+        index.apply("n", [*puts, VectorChange(rows[0], 1, DIGEST, None)])
+        kept |= fresh
+        del kept[rows[0]]
+    for asked in (np.arange(400), rng.choice(600, 100, replace=False), np.array([399, 0]), np.zeros(0, dtype=np.int64)):
+        wanted = [row for row in sorted(asked.tolist()) if row in kept]
+        found = index.codes("n", asked)
+        assert (found.rows.dtype, found.starts.dtype, found.bits.dtype) == (np.int64, np.int64, np.uint8)
+        assert found.rows.tolist() == wanted
+        assert found.starts.tolist() == np.cumsum([0, *(len(kept[row]) for row in wanted)]).tolist()
+        assert found.bits.shape == (found.starts[-1], B)
+        assert found.bits.tobytes() == b"".join(kept[row].tobytes() for row in wanted)
+
+
+def test_codes_that_are_not_contiguous_are_kept_by_value(index: VectorIndex) -> None:
+    codes = some_codes(10, 3)
+    index.apply("n", [put(1, unit(1, 1)[0], codes=codes[::-2])])
+    assert np.array_equal(index.codes("n", np.array([1])).bits, codes[::-2])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((2, B - 1), np.uint8), np.zeros(B, np.uint8), np.zeros((2, B), np.int64), np.zeros((0, 0), np.uint8)],
+)
+def test_bad_codes_are_refused_and_nothing_of_their_batch_is_written(index: VectorIndex, bad: Codes) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        index.apply("n", [put(1, unit(1, 1)[0]), put(2, unit(1, 2)[0], codes=bad)])
+    assert [(error.field, error.limit) for error in raised.value.fields] == [("changes.1.codes", B)]
+    assert dict(index.states("n")) == {}
+
+
 def test_a_namespace_never_sees_another_one(index: VectorIndex) -> None:
     vectors = unit(2, 8)
     index.apply("a", [put(1, vectors[0])])
@@ -112,6 +155,7 @@ def test_a_namespace_never_sees_another_one(index: VectorIndex) -> None:
     assert index.search("a", vectors[1], 5)[0].tolist() == [1]
     assert index.search("a", vectors[1], 5, np.array([1, 2]))[0].tolist() == [1]
     assert index.vectors("b", np.array([1, 2]))[0].tolist() == [2]
+    assert index.codes("b", np.array([1, 2])).rows.tolist() == [2]
     assert set(index.states("b")) == {2}
 
 
@@ -120,6 +164,8 @@ def test_an_unknown_namespace_is_empty(index: VectorIndex) -> None:
     assert (rows.tolist(), scores.tolist()) == ([], [])
     rows, kept = index.vectors("nobody", np.array([1]))
     assert (rows.tolist(), kept.shape) == ([], (0, D))
+    codes = index.codes("nobody", np.array([1]))
+    assert (codes.rows.tolist(), codes.starts.tolist(), codes.bits.shape) == ([], [0], (0, B))
     assert dict(index.states("nobody")) == {}
     assert index.statistics("nobody").rows == 0
 
@@ -169,10 +215,13 @@ def test_numbers_that_do_not_fit_are_refused(index: VectorIndex, change: VectorC
 
 
 def test_what_is_given_in_or_out_can_be_changed_without_changing_the_index(index: VectorIndex) -> None:
-    vector = unit(1, 12)[0]
-    mine = vector.copy()
-    index.apply("n", [put(1, mine)])
+    vector, codes = unit(1, 12)[0], some_codes(3, 12)
+    mine, my_codes = vector.copy(), codes.copy()
+    index.apply("n", [put(1, mine, codes=my_codes)])
     mine[:] = 0
+    my_codes[:] = 0
     _, kept = index.vectors("n", np.array([1]))
     kept[:] = 0
+    index.codes("n", np.array([1])).bits[:] = 0
+    assert np.array_equal(index.codes("n", np.array([1])).bits, codes)
     assert index.search("n", vector, 1)[1].tolist() == pytest.approx([1.0], abs=1e-6)

@@ -173,6 +173,8 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "flipped vector": ("*.log", flip),
     "torn log": ("*.log", lambda data: data[:-100]),
     "empty log": ("*.log", lambda data: b""),
+    "torn codes": ("*.codes", lambda data: data[:-5]),
+    "the format before": ("manifest.json", lambda data: data.replace(b'"format": 2', b'"format": 1')),
     "flipped manifest": ("manifest.json", lambda data: data.replace(b'"rows": 5', b'"rows": 4')),
     "no manifest": ("manifest.json", lambda data: b"nothing"),
 }
@@ -194,6 +196,16 @@ def test_a_damaged_vector_file_is_found_never_served_and_rebuilt(
     assert [(one.namespace, one.index.partition(":")[0]) for one in found.differences] == [("default", "vectors")]
     assert "recalld reindex" in found.differences[0].index
     assert_reindexed(fresh, before)
+
+
+def test_changed_token_codes_are_found_and_rebuilt(service: Service) -> None:
+    """They are not read when an index is opened: `verify` reads them all."""
+    before = answers(service)
+    codes = max(service.settings.index_dir.glob("*/*.codes"), key=lambda file: file.stat().st_size)
+    codes.write_bytes(flip(codes.read_bytes()))
+    [found] = service.consistency.verify().differences
+    assert (found.namespace, f"{codes.name}: the codes at byte" in found.index) == ("default", True)
+    assert_reindexed(service, before)
 
 
 def test_an_index_of_another_encoder_does_not_serve_and_is_rebuilt(

@@ -3,8 +3,10 @@
 import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from recalld.core.errors import IndexDamaged
 from recalld.core.scope import Scope
 from retrieval.encode_hash import HashEncoder
 from retrieval.ports import Floats, VectorChange
+from retrieval.token_codes import pack, thresholds
 from tests.conftest import NOW, WHO, SerialIds, SetClock
 
 ANN = Scope("ann", session_id="s")
@@ -162,10 +165,30 @@ def test_equal_texts_and_pending_ones_are_encoded_once(service: Service, encoder
     add(service, Item("dog"), Item("dog"), Item("cat"))
     with service.read_store() as store:
         fresh = service.indexer.fresh_vectors(store, "default", [1, 2, 3, 99])
-    assert sorted(fresh) == [1, 2, 3]
-    assert fresh[1].tolist() == fresh[2].tolist() == HashEncoder().encode(["dog"])[0].tolist()
+    assert sorted(fresh.vectors) == sorted(fresh.codes) == [1, 2, 3]
+    assert fresh.vectors[1].tolist() == fresh.vectors[2].tolist() == HashEncoder().encode(["dog"])[0].tolist()
     service.indexer.apply_all()
     assert sorted(encoder.encoded) == ["cat", "dog"]
+    kept = service.vectors.codes("default", np.array([1, 2, 3]))
+    assert kept.bits.tobytes() == b"".join(fresh.codes[row].tobytes() for row in (1, 2, 3))
+
+
+def test_token_codes_are_kept_of_what_was_encoded(service: Service) -> None:
+    """Those of every row in the index are those of its text, after changes and in a rebuilt index."""
+    kept = add(service, turn("Did you go to Porto?", 1), turn("Yes.", 2), Item("dog"), Item("…"))
+    service.indexer.apply_all()
+    change(service, "update", kept[0].id, {"text": "Was it hot?"}, None)
+    change(service, "erase", kept[2].id)
+    service.indexer.apply_all()
+    encoder = HashEncoder()
+    tokens = encoder.encode_tokens(["Was it hot?", "Was it hot? Yes.", "…"])
+    wanted = [pack(found.vectors, thresholds(encoder)).tobytes() for found in tokens]
+    for act in (lambda: None, lambda: service.indexer.rebuild("default")):
+        act()
+        found = service.vectors.codes("default", np.arange(10))
+        assert found.rows.tolist() == [1, 2, 4]
+        assert [found.bits[start:end].tobytes() for start, end in pairwise(found.starts)] == wanted
+    assert list(map(len, wanted)) == [3 * 32, 4 * 32, 0]
 
 
 def test_more_rows_than_a_batch_are_applied(service: Service) -> None:

@@ -31,6 +31,16 @@ def test_a_vector_has_the_same_bytes_however_it_was_batched(encoder: OnnxEncoder
     assert together.tobytes() == alone.tobytes()
 
 
+@settings(max_examples=15, deadline=None)
+@given(batch=texts)
+def test_both_have_the_bytes_of_each_alone_however_they_were_batched(encoder: OnnxEncoder, batch: list[str]) -> None:
+    pooled, tokens = encoder.encode_both(batch)
+    assert pooled.tobytes() == encoder.encode(batch).tobytes()
+    for text, found in zip(batch, tokens, strict=True):
+        [alone] = encoder.encode_tokens([text])
+        assert found.vectors.tobytes() == alone.vectors.tobytes()
+
+
 def test_threads_of_the_model_and_the_batch_budget_change_no_byte(encoder: OnnxEncoder) -> None:
     batch = [" ".join(WORDS[: 1 + number % 9] * (1 + number % 5)) for number in range(40)]
     wanted = encoder.encode(batch).tobytes()

@@ -3,6 +3,7 @@
 Vectors hold small whole numbers here, whose inner products are exact in float32, so results are compared bit by bit.
 """
 
+import json
 import shutil
 import tempfile
 import threading
@@ -23,8 +24,12 @@ from retrieval.vector_memory import InMemoryVectorIndex
 from tests.retrieval.vector_folder import DIGEST, SMALL, D, check_disk, files, gone, opened, put
 
 vectors = st.lists(st.integers(-3, 3), min_size=D, max_size=D).map(lambda values: np.array(values, dtype=np.float32))
+codes = st.binary(max_size=12).map(lambda bits: np.frombuffer(bits, dtype=np.uint8).reshape(-1, 1))
 changes = st.lists(
-    st.builds(VectorChange, st.integers(0, 20), st.integers(1, 9), st.just(DIGEST), st.none() | vectors), max_size=8
+    st.builds(
+        VectorChange, st.integers(0, 20), st.integers(1, 9), st.just(DIGEST), st.none() | vectors, st.none() | codes
+    ),
+    max_size=8,
 )
 
 
@@ -66,12 +71,12 @@ class SharedFolder(RuleBasedStateMachine):
 
     @rule(tail=st.binary(max_size=150))
     def crash_before_the_commit(self, tail: bytes) -> None:
-        """Records or parts of them behind the committed bytes, a half-written manifest, a log that nobody names."""
-        for log in files(self.folder, ".log"):
-            with log.open("ab") as file:
+        """Bytes behind the committed ones, a half-written manifest, files that nobody names."""
+        for path in files(self.folder, ".log") + files(self.folder, ".codes"):
+            with path.open("ab") as file:
                 file.write(tail)
-            (log.parent / "manifest.tmp").write_bytes(b"{")
-            (log.parent / "orphan.log").write_bytes(tail)
+            (path.parent / "manifest.tmp").write_bytes(b"{")
+            path.with_stem("orphan").write_bytes(tail)
 
     @rule(batch=changes)
     def crash_after_the_commit(self, batch: list[VectorChange]) -> None:
@@ -84,14 +89,16 @@ class SharedFolder(RuleBasedStateMachine):
     def rebuild(self, writer: int) -> None:
         index = self.indexes[writer]
         rows, kept = self.reference.vectors("a", np.arange(30))
-        states = self.reference.states("a")
+        states, codes = self.reference.states("a"), self.reference.codes("a", rows)
         with index.rebuild("a") as rebuild:
             for row in set(rebuild.states()) - set(rows.tolist()):
                 rebuild.add([gone(row)])
             rebuild.add(
                 [
-                    VectorChange(row, states[row].version, states[row].digest, vector)
-                    for row, vector in zip(rows.tolist(), kept, strict=True)
+                    VectorChange(row, states[row].version, states[row].digest, vector, codes.bits[start:end])
+                    for row, vector, start, end in zip(
+                        rows.tolist(), kept, codes.starts, codes.starts[1:], strict=False
+                    )
                 ]
             )
             rebuild.finish()
@@ -103,14 +110,18 @@ class SharedFolder(RuleBasedStateMachine):
         assert "b" not in self.indexes[1 - writer].namespaces()
 
     @invariant()
-    def both_have_the_states_and_vectors_of_the_reference(self) -> None:
+    def both_have_the_states_vectors_and_codes_of_the_reference(self) -> None:
         for namespace in "ab":
             rows, kept = self.reference.vectors(namespace, np.arange(30))
+            wanted = self.reference.codes(namespace, np.arange(30))
             for index in self.indexes:
                 assert dict(index.states(namespace)) == dict(self.reference.states(namespace))
                 found, mine = index.vectors(namespace, np.arange(30))
                 assert found.tolist() == rows.tolist()
                 assert np.array_equal(mine, kept)
+                read = index.codes(namespace, np.arange(30))
+                assert (read.rows.tolist(), read.starts.tolist()) == (rows.tolist(), wanted.starts.tolist())
+                assert np.array_equal(read.bits, wanted.bits)
 
     def repair(self) -> None:
         """What the outbox's applier does: look at the states under the writer lock."""
@@ -165,18 +176,19 @@ def test_a_rebuild_goes_on_after_a_kill_and_the_old_index_serves_meanwhile(folde
     assert index.search("n", np.ones(D, dtype=np.float32), 1)[1].tolist() == [30.0]
     assert index.statistics("n").generation > before
     check_disk(folder)
-    assert len(files(folder, ".log")) == len(files(folder, ".json")) == 1
+    assert len(files(folder, ".log")) == len(files(folder, ".codes")) == len(files(folder, ".json")) == 1
 
 
 def test_what_is_erased_during_a_rebuild_leaves_both_copies(folder: Path) -> None:
     index = opened(folder)
-    secret = put(1, 1.25, -7.5, 3.75)
+    secret = put(1, 1.25, -7.5, 3.75, codes=b"secret")
     assert secret.vector is not None
     index.apply("n", [secret, put(2, 2)])
     with index.rebuild("n") as rebuild:
         rebuild.add([secret, put(2, 2)])
         index.apply("n", [gone(1), put(4, 4)])
         assert all(secret.vector.tobytes() not in log.read_bytes() for log in files(folder, ".log"))
+        assert all(b"secret" not in codes.read_bytes() for codes in files(folder, ".codes"))
         assert set(rebuild.states()) == {2, 4}
         rebuild.finish()
     assert set(index.states("n")) == {2, 4}
@@ -282,14 +294,36 @@ def test_vectors_that_were_replaced_do_not_stay_in_memory(folder: Path) -> None:
 
 def test_statistics_count_bytes(folder: Path) -> None:
     index = opened(folder)
-    index.apply("n", [put(row, 1) for row in range(100)])
+    index.apply("n", [put(row, 1, codes=b"abc") for row in range(100)])
     statistics = index.statistics("n")
-    [log], [manifest] = files(folder, ".log"), files(folder, ".json")
+    [log], [codes], [manifest] = files(folder, ".log"), files(folder, ".codes"), files(folder, ".json")
     assert statistics.rows == 100
     assert statistics.generation == 1
-    assert statistics.bytes_disk == log.stat().st_size + manifest.stat().st_size
-    assert log.stat().st_size == 100 * (40 + 4 * D)
+    assert statistics.bytes_disk == log.stat().st_size + codes.stat().st_size + manifest.stat().st_size
+    assert log.stat().st_size == 100 * (56 + 4 * D)
+    assert codes.stat().st_size == 300
     assert statistics.bytes_memory >= 100 * 4 * D
+
+
+def test_an_index_of_the_format_before_is_refused_and_rebuilt_from(folder: Path) -> None:
+    """Format 1 had no codes. What a rebuild of that time left behind is thrown away."""
+    index = opened(folder)
+    index.apply("n", [put(1, 1, codes=b"abc")])
+    [manifest] = files(folder, "manifest.json")
+    values = json.loads(manifest.read_bytes()) | {"format": 1}
+    for name in ("codes", "codes_committed"):
+        del values[name]
+    for name in ("manifest.json", "rebuild.json"):
+        (manifest.parent / name).write_text(json.dumps(values))
+    for call in (lambda: index.search("n", np.ones(D, dtype=np.float32), 1), lambda: index.apply("n", [put(2, 2)])):
+        with pytest.raises(IndexDamaged, match="format 1, this version reads 2; `recalld reindex`"):
+            call()
+    with index.rebuild("n") as rebuild:
+        assert dict(rebuild.states()) == {}
+        rebuild.add([put(1, 2, codes=b"xyz")])
+        rebuild.finish()
+    assert index.codes("n", np.array([1])).bits.tobytes() == b"xyz"
+    check_disk(folder)
 
 
 def test_deleting_from_an_unknown_namespace_makes_no_index(folder: Path) -> None:

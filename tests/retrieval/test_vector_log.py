@@ -6,16 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import retrieval
 from recalld.core.errors import IndexDamaged
-from retrieval import vector_log
+from retrieval import vector_codes, vector_log
+from retrieval.ports import Codes
+from retrieval.vector_codes import erase, read
 from retrieval.vector_format import (
     DELETE,
     NONE,
@@ -40,22 +45,24 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_vector_of_a_deleted_or_replaced_row_leaves_the_disk(folder: Path) -> None:
     index = opened(folder)
-    secret, other = put(1, 1.25, -7.5, 3.75), put(2, 9.5, 8.5, 7.5)
+    secret, other = put(1, 1.25, -7.5, 3.75, codes=b"secret"), put(2, 9.5, 8.5, 7.5, codes=b"other")
     assert secret.vector is not None
     assert other.vector is not None
-    index.apply("n", [secret, other, put(3, 1)])
-    [log] = files(folder, ".log")
+    index.apply("n", [secret, other, put(3, 1, codes=b"third")])
+    [log], [codes] = files(folder, ".log"), files(folder, ".codes")
     assert secret.vector.tobytes() in log.read_bytes()
-    index.apply("n", [gone(1), put(2, 1, 2)])
-    [log] = files(folder, ".log")
+    assert codes.read_bytes() == b"secretotherthird"
+    index.apply("n", [gone(1), put(2, 1, 2, codes=b"new")])
+    [log], [codes] = files(folder, ".log"), files(folder, ".codes")
     assert secret.vector.tobytes() not in log.read_bytes()
     assert other.vector.tobytes() not in log.read_bytes()
+    assert codes.read_bytes() == bytes(11) + b"thirdnew"
     assert opened(folder).search("n", secret.vector, 5)[0].tolist() == [3, 2]
 
 
 def test_states_under_the_writer_lock_erase_what_a_crash_left(folder: Path) -> None:
     index = opened(folder)
-    index.apply("n", [put(1, 1.25, 2.5), put(2, 1)])
+    index.apply("n", [put(1, 1.25, 2.5, codes=b"secret"), put(2, 1, codes=b"kept")])
     with patch.object(vector_log, "erase_bodies", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         index.apply("n", [gone(1)])
     with pytest.raises(AssertionError):
@@ -67,17 +74,68 @@ def test_states_under_the_writer_lock_erase_what_a_crash_left(folder: Path) -> N
     with later.writer_lock():
         assert set(later.states("n")) == {2}
     check_disk(folder)
+    assert files(folder, ".codes")[0].read_bytes() == bytes(6) + b"kept"
+
+
+def test_a_crash_while_codes_are_overwritten_is_repaired(folder: Path) -> None:
+    """Codes go before the record that tells where they are, so a record that still stands is done again."""
+    index = opened(folder)
+    index.apply("n", [put(1, 1.25, 2.5, codes=b"secret"), put(2, 1, codes=b"kept")])
+
+    def half(path: Path, places: Iterable[tuple[int, int]]) -> None:
+        [(offset, size)] = places
+        erase(path, [(offset, size // 2)])
+        raise KeyboardInterrupt
+
+    with patch.object(vector_codes, "erase", half), pytest.raises(KeyboardInterrupt):
+        index.apply("n", [gone(1)])
+    assert files(folder, ".codes")[0].read_bytes() == bytes(3) + b"retkept"
+    later = opened(folder)
+    assert later.codes("n", np.array([1, 2])).bits.tobytes() == b"kept"
+    later.apply("n", [])
+    check_disk(folder)
+    assert files(folder, ".codes")[0].read_bytes() == bytes(6) + b"kept"
+
+
+@pytest.mark.parametrize("step", ["codes", "records", "manifest"])
+def test_a_crash_at_any_step_of_an_apply_shows_nothing_of_it(folder: Path, step: str) -> None:
+    index = opened(folder)
+    index.apply("n", [put(1, 1, codes=b"first")])
+    appended: list[str] = []
+
+    def dying(path: Path, committed: int, data: bytes) -> None:
+        append(path, committed, data[: len(data) // 2] if step == ("codes", "records")[len(appended)] else data)
+        appended.append(path.suffix)
+        if step == ("codes", "records")[len(appended) - 1]:
+            raise KeyboardInterrupt
+
+    broken = {"side_effect": KeyboardInterrupt} if step == "manifest" else {"wraps": write_manifest}
+    with (
+        patch.object(vector_log, "append", dying),
+        patch.object(vector_log, "write_manifest", **broken),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        index.apply("n", [put(1, 2, codes=b"second"), put(2, 2, codes=b"more")])
+    assert appended == {"codes": [".codes"]}.get(step, [".codes", ".log"])
+    for reader in (index, opened(folder)):
+        assert reader.codes("n", np.arange(5)).bits.tobytes() == b"first"
+        assert reader.vectors("n", np.arange(5))[1][:, 0].tolist() == [1.0]
+    index.apply("n", [put(3, 3, codes=b"later")])
+    assert files(folder, ".codes")[0].read_bytes() == b"firstlater"
+    check_disk(folder)
 
 
 def test_a_log_of_mostly_dead_records_is_written_anew_while_an_old_reader_answers(folder: Path) -> None:
     index, reader = opened(folder), opened(folder)
-    index.apply("n", [put(row, row) for row in range(10)])
+    index.apply("n", [put(row, row, codes=b"code %d" % row) for row in range(10)])
     assert reader.statistics("n").rows == 10
     first = files(folder, ".log")
     index.apply("n", [gone(row) for row in range(8)])
     assert files(folder, ".log") != first
     assert files(folder, ".log")[0].stat().st_size == 2 * record_type(D).itemsize
+    assert files(folder, ".codes")[0].read_bytes() == b"code 8code 9"
     assert set(reader.states("n")) == {8, 9}
+    assert reader.codes("n", np.arange(10)).bits.tobytes() == b"code 8code 9"
     index.apply("n", [gone(8), gone(9)])
     assert dict(opened(folder).states("n")) == {}
     check_disk(folder)
@@ -111,11 +169,65 @@ def test_a_changed_head_of_a_dead_record_is_seen_and_its_body_does_not_matter(fo
     opened(folder).apply("n", [gone(1)])
     [log] = files(folder, ".log")
     right = log.read_bytes()
-    log.write_bytes(right[:30] + b"\x01" + right[31:])
+    log.write_bytes(right[:40] + b"\x01" + right[41:])
     assert set(opened(folder).states("n")) == {2}
     log.write_bytes(right[:10] + b"\x01" + right[11:])
     with pytest.raises(IndexDamaged):
         opened(folder).states("n")
+
+
+def test_every_changed_byte_of_the_codes_is_seen_when_they_are_read(folder: Path) -> None:
+    index = opened(folder)
+    index.apply("n", [put(1, 1, codes=b"one"), put(2, 2), put(3, 3, codes=b"three")])
+    [path] = files(folder, ".codes")
+    right = path.read_bytes()
+    for place in range(len(right)):
+        path.write_bytes(right[:place] + bytes([right[place] ^ 0x04]) + right[place + 1 :])
+        with pytest.raises(IndexDamaged, match=f"{path.name}.*recalld reindex"):
+            index.codes("n", np.arange(5))
+        whole = 3 if place < 3 else 1
+        assert index.codes("n", np.array([2, whole])).bits.tobytes() == {1: b"one", 3: b"three"}[whole]
+    path.write_bytes(right)
+    assert index.codes("n", np.arange(5)).bits.tobytes() == b"onethree"
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_missing_codes_are_damage(folder: Path, loaded: bool) -> None:
+    index = opened(folder)
+    index.apply("n", [put(1, 1, codes=b"one")])
+    [path] = files(folder, ".codes")
+    path.write_bytes(b"on")
+    with pytest.raises(IndexDamaged, match=r"changed|torn"):
+        (index if loaded else opened(folder)).codes("n", np.array([1]))
+    path.unlink()
+    with pytest.raises(IndexDamaged, match="missing"):
+        (index if loaded else opened(folder)).codes("n", np.array([1]))
+    with pytest.raises(IndexDamaged, match="missing"):
+        (index if loaded else opened(folder)).apply("n", [put(2, 2)])
+
+
+@pytest.mark.parametrize("doomed", [range(1), range(19)], ids=["codes overwritten", "file replaced"])
+def test_a_reader_of_codes_that_a_writer_overtakes_starts_again(
+    folder: Path, doomed: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer comes in after the reader took its snapshot and before it reads the codes."""
+    writer, reader = opened(folder), opened(folder)
+    writer.apply("n", [put(row, row, codes=b"code %2d" % row) for row in range(20)])
+    reads = []
+
+    def overtaken(path: Path, places: NDArray[np.void]) -> Codes:
+        reads.append(path)
+        if len(reads) == 1:
+            with monkeypatch.context() as undone:
+                undone.setattr(vector_codes, "read", read)
+                writer.apply("n", [gone(row) for row in doomed])
+        return read(path, places)
+
+    monkeypatch.setattr(vector_codes, "read", overtaken)
+    found = reader.codes("n", np.arange(20))
+    assert found.rows.tolist() == sorted(set(range(20)) - set(doomed))
+    assert found.bits.tobytes() == b"".join(b"code %2d" % row for row in found.rows.tolist())
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("kept", [0, 1, 50, 113])
@@ -152,7 +264,7 @@ def test_a_record_that_does_not_name_the_one_whose_place_it_takes_is_damage(fold
     [log], [path] = files(folder, ".log"), files(folder, ".json")
     manifest = named_by(path)
     assert manifest is not None
-    record = build_records([put(1, 2)], [NONE], D)
+    record, _ = build_records([put(1, 2)], [NONE], D, 0)
     append(log, manifest.committed, record)
     write_manifest(path, replace(manifest, generation=2, committed=manifest.committed + len(record)))
     with pytest.raises(IndexDamaged):
@@ -170,8 +282,9 @@ index = ExactVectorIndex(Path(sys.argv[1]), 5, "encoder-1", ExactIndexSettings(d
 number = int(sys.argv[2])
 while True:
     vector = np.full(5, number, dtype=np.float32)
+    codes = np.frombuffer(b"code %d" % number, dtype=np.uint8)[:, None]
     rows = {number, number // 2, *range(1000, 1010)}
-    changes = [VectorChange(row, 1, b"12345678", vector) for row in sorted(rows)]
+    changes = [VectorChange(row, 1, b"12345678", vector, codes) for row in sorted(rows)]
     index.apply("n", [*changes, VectorChange(number - 7, 1, b"12345678", None)] if number >= 7 else changes)
     print(number, flush=True)
     number += 1
@@ -212,6 +325,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_was_acknowledged(folde
         index = opened(folder)
         rows, kept = index.vectors("n", np.arange(2000))
         found = dict(zip(rows.tolist(), kept[:, 0].tolist(), strict=True))
+        assert index.codes("n", rows).bits.tobytes() == b"".join(b"code %d" % number for number in kept[:, 0])
         done = acknowledged[-1] + 1
         if found != expected(done):
             done += 1
@@ -237,6 +351,8 @@ def test_a_reader_sees_whole_states_only_while_another_process_writes(folder: Pa
         _, scores = index.search("n", np.ones(D, dtype=np.float32), 5, np.arange(1000, 1010))
         assert len(set(scores.tolist())) == 1
         assert scores[0] >= D * seen[-1]
+        codes = index.codes("n", np.arange(1000, 1010))
+        assert len({codes.bits[start:end].tobytes() for start, end in pairwise(codes.starts)}) == 1
         time.sleep(0.002)
     writer.kill()
     writer.wait()

@@ -17,10 +17,10 @@ def opened(folder: Path) -> ExactVectorIndex:
     return ExactVectorIndex(folder, D, "encoder-1", SMALL)
 
 
-def put(row: int, *values: float) -> VectorChange:
+def put(row: int, *values: float, codes: bytes = b"") -> VectorChange:
     vector = np.zeros(D, dtype=np.float32)
     vector[: len(values)] = values
-    return VectorChange(row, 1, DIGEST, vector)
+    return VectorChange(row, 1, DIGEST, vector, np.frombuffer(codes, dtype=np.uint8).reshape(-1, 1))
 
 
 def gone(row: int) -> VectorChange:
@@ -32,18 +32,23 @@ def files(folder: Path, suffix: str) -> list[Path]:
 
 
 def check_disk(folder: Path) -> None:
-    """Logs hold committed bytes only, and nothing but zeros in the body of a record that another one killed."""
+    """Files hold committed bytes only, and nothing but zeros in the body and codes of a record that another one killed.
+
+    Live codes are never 0 here, so every byte of the codes is accounted for.
+    """
     manifests = [manifest for path in files(folder, ".json") if (manifest := named_by(path)) is not None]
     assert {path.name for path in files(folder, ".log")} == {manifest.log for manifest in manifests}
+    assert {path.name for path in files(folder, ".codes")} == {manifest.codes for manifest in manifests}
     for path in files(folder, ".log"):
         manifest = next(manifest for manifest in manifests if manifest.log == path.name)
-        data = path.read_bytes()
-        assert len(data) == manifest.committed
+        data, codes = path.read_bytes(), (path.parent / manifest.codes).read_bytes()
+        assert (len(data), len(codes)) == (manifest.committed, manifest.codes_committed)
         records = np.frombuffer(data, dtype=record_type(D))
         live = np.count_nonzero(records["operation"] == PUT)
         for killed in records["killed"][records["killed"] >= 0].tolist():
             dead = records[killed // records.dtype.itemsize]
             live -= dead["operation"] == PUT
             assert not dead["vector"].any()
-            assert (dead["digest"], dead["version"], dead["check_body"]) == (0, 0, 0)
+            assert (dead["digest"], dead["version"], dead["check_body"], dead["codes_check"]) == (0, 0, 0, 0)
+            assert not any(codes[dead["codes_at"] :][: dead["codes_bytes"]])
         assert live == manifest.rows
