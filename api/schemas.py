@@ -4,7 +4,6 @@ Input models refuse unknown fields, so that a misspelt one is an error and not a
 a zone, read to UTC. Output models are made from the values of `memory`, which know nothing of HTTP.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -22,9 +21,9 @@ from pydantic import (
 from memory.context import Context
 from memory.model import KINDS, Item, Kind, Memory, Receipt, State, WrittenKind
 from memory.recall import Hit, Question, Recall
+from recalld.core.clock import NO_TIME, RFC3339
 from recalld.core.scope import Scope
-
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+from retrieval.filters import OPERATORS, TEXT_FIELDS, TIME_FIELDS, parse
 
 
 def _no_nul(text: str) -> str:
@@ -34,8 +33,8 @@ def _no_nul(text: str) -> str:
 
 
 def _rfc3339(value: object) -> object:
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("must be RFC 3339 text with a zone, such as 2026-03-14T09:00:00Z")
+    if not isinstance(value, str) or not RFC3339.fullmatch(value):
+        raise ValueError(NO_TIME)
     return value
 
 
@@ -56,7 +55,7 @@ Time = Annotated[
 ]
 
 
-class _Input(BaseModel):
+class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -64,7 +63,7 @@ class Output(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ScopeIn(_Input):
+class ScopeIn(Input):
     """Any of the three fields; a query must match every field that it gives."""
 
     user_id: Name | None = None
@@ -76,7 +75,7 @@ class ScopeIn(_Input):
         return Scope(self.user_id, self.agent_id, self.session_id)
 
 
-class ItemIn(_Input):
+class ItemIn(Input):
     """What a caller writes. The text is kept byte for byte."""
 
     text: str = Field(min_length=1, description="1 byte to 64 KiB of UTF-8, no NUL")
@@ -98,13 +97,13 @@ class ItemIn(_Input):
         return Item(**given, scope=self.scope.to_scope())
 
 
-class AddIn(_Input):
+class AddIn(Input):
     """Items to keep: all of them, or none."""
 
     items: list[ItemIn] = Field(min_length=1, description="1 to 1,000")
 
 
-class PatchIn(_Input):
+class PatchIn(Input):
     """A JSON merge patch (RFC 7396): what is absent stays, null removes what can be removed."""
 
     text: str = Field(default_factory=str, min_length=1)
@@ -119,7 +118,7 @@ class PatchIn(_Input):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class RecallIn(_Input):
+class RecallIn(Input):
     """A question."""
 
     query: str = Field(min_length=1, description="1 byte to 64 KiB of UTF-8")
@@ -130,9 +129,22 @@ class RecallIn(_Input):
     known_at: Time | None = Field(None, description="hides what was recorded later")
     now: Time | None = Field(None, description='the time from which "last week" is read; absent: now')
     explain: bool = Field(False, strict=True)
+    filter: dict[str, JsonValue] | None = Field(
+        None,
+        description="only memories for which it holds: `{FIELD: VALUE}`, `{FIELD: {OPERATOR: VALUE}}`, `and`, `or`, "
+        f"`not`. Operators: {', '.join(OPERATORS)}. Fields: {', '.join((*TEXT_FIELDS, *TIME_FIELDS))}, `metadata.KEY` "
+        '(deeper with dots; a key with a dot is quoted: `metadata."a.b"`)',
+        examples=[
+            {"metadata.topic": "home", "or": [{"speaker": "Ann"}, {"occurred_at": {"gte": "2026-03-01T00:00:00Z"}}]}
+        ],
+    )
 
     def to_question(self) -> Question:
-        """As the layers below know it."""
+        """As the layers below know it.
+
+        Raises:
+            InvalidInput: the filter is none.
+        """
         return Question(
             self.query,
             self.scope.to_scope(),
@@ -142,6 +154,7 @@ class RecallIn(_Input):
             self.known_at,
             self.now,
             self.explain,
+            None if self.filter is None else parse(self.filter),
         )
 
 
@@ -225,6 +238,13 @@ class PageOut(Output):
     next_cursor: str | None
 
 
+class PassageOut(Output):
+    """Characters [start, end) of a memory's text."""
+
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+
+
 class HitOut(Output):
     """A recalled memory: `score` orders within this recall, `relevance` is a probability in [0, 1]."""
 
@@ -232,11 +252,18 @@ class HitOut(Output):
     score: float
     relevance: float = Field(ge=0, le=1)
     signals: dict[str, float]
+    passage: PassageOut | None = Field(description="of a long text, the part that answers best; null: all of it")
 
     @classmethod
     def of(cls, hit: Hit) -> "HitOut":
         """From the layers below."""
-        return cls(memory=MemoryOut.of(hit.memory), score=hit.score, relevance=hit.relevance, signals=hit.signals)
+        return cls(
+            memory=MemoryOut.of(hit.memory),
+            score=hit.score,
+            relevance=hit.relevance,
+            signals=hit.signals,
+            passage=None if hit.passage is None else PassageOut(start=hit.passage[0], end=hit.passage[1]),
+        )
 
 
 class RecallOut(Output):

@@ -23,7 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, benchmark in BENCHMARKS.items():
             print(f"{name:12} {benchmark.about}")
         return 0
-    options = Options(given.data, given.seed, given.encoder, given.rounds, tuple(given.memories))
+    options = Options(
+        given.data,
+        given.seed,
+        given.encoder,
+        given.rounds,
+        tuple(given.memories),
+        given.limit,
+        given.ablations,
+    )
     try:
         report = run(given.name, BENCHMARKS[given.name], options)
     except ConfigError as error:
@@ -48,7 +56,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memories", type=int, nargs="+", default=default.memories, help="of ingest: sizes at which to recall"
     )
+    parser.add_argument("--limit", type=_positive, help="of conversations, chats, haystacks or (multi-hop) questions")
+    parser.add_argument(
+        "--ablations",
+        action=argparse.BooleanOptionalAction,
+        default=default.ablations,
+        help="whether to measure ours without each signal",
+    )
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("1 or more")
+    return number
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
 """Conversations with questions, read in place and never copied into the project: their licences forbid it.
 
-Each loader takes the upstream file, gzipped or not, or a folder that holds it; left out, it looks in
-`../shared/data` beside the checkout. Questions carry the ids of the turns (or sessions) that answer them, which
-only the metrics see; what the upstream files offer besides (summaries, observations, events) is not read at all.
+Questions carry the ids of the turns (or sessions) that answer them, which only the metrics see; what the upstream
+files offer besides (summaries, observations, events, plans, rubrics) is not read at all.
 
 LoCoMo: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents" (ACL 2024). LongMemEval: Wu
-et al. (ICLR 2025). BEAM: Tavakoli et al. (2025), of which only the messages are used here, as text to write.
+et al. (ICLR 2025). BEAM: Tavakoli et al., "Beyond a Million Tokens" (2025).
 """
 
-import gzip
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench import files
 from memory.ingest import last_question
 from memory.model import Item
 from recalld.core.config import load_settings
@@ -25,8 +24,10 @@ from recalld.core.errors import ConfigError
 from recalld.core.scope import Scope
 from recalld.demo import conversation
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+BEAM_SIZES = ("100K", "500K")
 _LONGMEMEVAL_DATE = re.compile(r"(\d+)/(\d+)/(\d+) \(\w+\) (\d+):(\d+)")
+# BEAM's generator ends a message that its plan asked for with the number of that plan's entry.
+_BEAM_MARK = re.compile(r"\s*->-> \d+,\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +86,17 @@ def locomo(data: Path | None = None) -> list[Conversation]:
         ConfigError: the file is not there; says where a user gets it.
     """
     names = ("locomo.json.gz", "locomo10.json", "locomo.json")
-    file = _find(data, "locomo", names, "https://github.com/snap-research/locomo (data/locomo10.json)")
+    file = files.find(
+        data or files.folder("locomo"), "locomo", names, "https://github.com/snap-research/locomo (data/locomo10.json)"
+    )
     beside = [path for name in ("audit.json.gz", "audit.json") if (path := file.parent / name).is_file()]
     audit = {
         (found["sample_id"], found["qa_index"]): found["correct_evidence"]
         for path in beside[:1]
-        for found in _read(path)
+        for found in files.read(path)
         if found["correct_evidence"]
     }
-    return [_locomo_conversation(told, audit) for told in _read(file)]
+    return [_locomo_conversation(told, audit) for told in files.read(file)]
 
 
 def _locomo_conversation(told: Mapping[str, Any], audit: Mapping[tuple[str, int], Sequence[str]]) -> Conversation:
@@ -124,11 +127,12 @@ def longmemeval(data: Path | None = None) -> list[Conversation]:
     """
     where = "https://github.com/xiaowu0162/LongMemEval (longmemeval_s.json)"
     if data is None:
-        folder = DATA / "longmemeval_mini"
-        files = sorted(folder.glob("*.json.gz")) or [_find(folder, "longmemeval_mini", (), where)]
+        found = sorted(files.folder("longmemeval_mini").glob("*.json.gz"))
+        if not found:
+            raise files.missing("longmemeval_mini", where)
     else:
-        files = [_find(data, "longmemeval", ("longmemeval_s.json", "longmemeval_s_cleaned.json"), where)]
-    return [_haystack(told) for file in files for told in _read(file)]
+        found = [files.find(data, "longmemeval", ("longmemeval_s.json", "longmemeval_s_cleaned.json"), where)]
+    return [_haystack(told) for file in found for told in files.read(file)]
 
 
 def _haystack(told: Mapping[str, Any]) -> Conversation:
@@ -165,19 +169,83 @@ def _haystack(told: Mapping[str, Any]) -> Conversation:
     return Conversation(told["question_id"], tuple(turns), tuple(questions))
 
 
-def beam(data: Path | None = None) -> Iterator[Turn]:
-    """The messages of BEAM's chats, ids and sessions made unique over all of them; none where it is not there."""
-    folder = data or DATA / "beam"
-    for file in sorted(folder.glob("*/*.json.gz")):
-        for message in _read(file)["msgs"]:
-            chat = f"{file.parent.name}-{file.name.split('.')[0]}"
-            yield Turn(
-                f"{chat}:{message['id']}",
-                f"{chat}:{message['sess']}",
-                fitting(message["text"]),
-                None,
-                role=message["role"],
-            )
+def beam(size: str, data: Path | None = None) -> list[Conversation]:
+    """BEAM's chats of one size of `BEAM_SIZES`, of which each message is a turn.
+
+    Takes a folder that holds `SIZE/*.json.gz`, or upstream's `chats/SIZE/*/chat.json` with the questions beside it; or
+    one such file.
+
+    Raises:
+        ConfigError: the files are not there; says where a user gets them.
+    """
+    place = data or files.folder("beam")
+    found = [place] if place.is_file() else []
+    for parent in (place / size, place / "chats" / size):
+        found = found or [*parent.glob("*.json.gz"), *parent.glob("*/chat.json")]
+    if not found:
+        raise files.missing(f"beam {size}", "https://github.com/mohammadtavakoli78/BEAM (chats)")
+    named = sorted((int(name) if name.isdigit() else 0, name, file) for file in found for name in (_beam_name(file),))
+    return [_beam_chat(f"{size}-{name}", file) for _, name, file in named]
+
+
+def _beam_name(file: Path) -> str:
+    return file.parent.name if file.name == "chat.json" else file.name.partition(".")[0]
+
+
+def _beam_chat(name: str, file: Path) -> Conversation:
+    told = files.read(file)
+    if isinstance(told, list):
+        told = _beam_upstream(told, files.read(file.parent / "probing_questions" / "probing_questions.json"))
+    turns = [
+        Turn(str(said["id"]), said["sess"], fitting(said["text"]), _beam_time(said["date"]), role=said["role"])
+        for said in told["msgs"]
+    ]
+    session_of = {turn.id: turn.session for turn in turns}
+    last = max((turn.at for turn in turns if turn.at), default=None)
+    questions = []
+    for asked in told["qs"]:
+        evidence = frozenset(map(str, asked["ev"])) & session_of.keys()
+        sessions = frozenset(session_of[turn] for turn in evidence)
+        questions.append(Question(asked["q"], asked["type"], last, evidence, sessions))
+    return Conversation(name, tuple(turns), tuple(questions))
+
+
+def _beam_upstream(batches: Sequence[Any], probing: Mapping[str, Any]) -> dict[str, Any]:
+    """Upstream's two files of a chat as the one of `../shared/data`."""
+    messages = [
+        {
+            "id": said["id"],
+            "role": said["role"],
+            "text": _BEAM_MARK.sub("", said["content"]),
+            "sess": f"{batch}.{turn}",
+            "date": said.get("time_anchor"),
+        }
+        for batch, one in enumerate(batches)
+        for turn, exchange in enumerate(one["turns"])
+        for said in exchange
+    ]
+    questions = [
+        {"type": kind, "q": asked["question"], "ev": list(_numbers(asked.get("source_chat_ids")))}
+        for kind, several in sorted(probing.items())
+        for asked in several
+    ]
+    return {"msgs": messages, "qs": questions}
+
+
+def _numbers(nested: Any) -> Iterator[int]:
+    """The numbers in lists and the values of mappings."""
+    if isinstance(nested, int):
+        yield nested
+    elif isinstance(nested, list | dict):
+        for one in nested.values() if isinstance(nested, dict) else nested:
+            yield from _numbers(one)
+
+
+def _beam_time(date: str | None) -> datetime | None:
+    """The day of a message where it is written as March-15-2024; most have none."""
+    with suppress(ValueError):
+        return datetime.strptime(date or "", "%B-%d-%Y").replace(tzinfo=UTC)
+    return None
 
 
 def real_turns(count: int) -> tuple[list[Turn], int]:
@@ -189,10 +257,9 @@ def real_turns(count: int) -> tuple[list[Turn], int]:
     """
     found = [
         replace(turn, session=f"{number}:{turn.session}")
-        for number, told in enumerate(_conversations_here())
+        for number, told in enumerate(_here(locomo, longmemeval, *(partial(beam, size) for size in BEAM_SIZES)))
         for turn in told.turns
     ]
-    found += beam()
     if not found:
         found = [
             Turn(str(number), turn.session_id, turn.text, turn.occurred_at, role=turn.role)
@@ -207,14 +274,15 @@ def real_turns(count: int) -> tuple[list[Turn], int]:
 
 def questions(count: int) -> list[str]:
     """Distinct questions: of the data sets that are there, then those that the shipped conversation's turns end in."""
-    asked = [question.text for told in _conversations_here() for question in told.questions]
+    asked = [question.text for told in _here(locomo, longmemeval) for question in told.questions]
     asked += [question for turn in conversation() if (question := last_question(turn.text))]
     return list(dict.fromkeys(asked))[:count]
 
 
-def _conversations_here() -> list[Conversation]:
+def _here(*loaders: Callable[[], list[Conversation]]) -> list[Conversation]:
+    """What is there of some data sets."""
     found: list[Conversation] = []
-    for load in (locomo, longmemeval):
+    for load in loaders:
         with suppress(ConfigError):
             found += load()
     return found
@@ -223,22 +291,6 @@ def _conversations_here() -> list[Conversation]:
 def fitting(text: str) -> str:
     """The text, or as much of it as one memory holds."""
     return text.encode()[: load_settings().text_bytes_max].decode(errors="ignore")
-
-
-def _find(data: Path | None, folder: str, names: Sequence[str], where: str) -> Path:
-    """The file that `data` is or holds."""
-    place = data or DATA / folder
-    if place.is_file():
-        return place
-    for name in names:
-        if (place / name).is_file():
-            return place / name
-    raise ConfigError(f"{folder} is not here. Get it from {where}, then give the file: --data PATH")
-
-
-def _read(file: Path) -> Any:
-    raw = file.read_bytes()
-    return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
 
 
 def _longmemeval_time(date: str) -> datetime:

@@ -31,6 +31,7 @@ from recalld.bootstrap import Service
 from recalld.core.access import DEFAULT_NAMESPACE
 from recalld.core.config import load_settings, server_environment
 from recalld.demo import Server, conversation
+from retrieval.passages import row_of
 
 WRITERS = 4
 BATCH_ITEMS_MAX = 20
@@ -187,7 +188,8 @@ def _look(folder: Path, encoder: str, words: Iterable[str]) -> Found:
             fulltext = Counter(
                 {word: len(store.select(DEFAULT_NAMESPACE, Selection(text=word), now, 2)) for word in words}
             )
-        vectors = Counter(word_of.get(row, "") for row in service.vectors.states(DEFAULT_NAMESPACE))
+        indexed = set(map(row_of, service.vectors.states(DEFAULT_NAMESPACE)))
+        vectors = Counter(word_of.get(row, "") for row in indexed)
         return Found(Counter(word_of.values()), fulltext, vectors)
     finally:
         service.close()

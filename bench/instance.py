@@ -16,8 +16,8 @@ from memory.recall import Question, Recall, Recaller
 from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.config import load_settings
-from retrieval.pipeline import Pipeline, PipelineSettings
-from retrieval.rerank import IdentityReranker
+from retrieval.pipeline import Pipeline
+from retrieval.weights import PipelineSettings
 
 BATCH_ITEMS = 100
 
@@ -42,7 +42,7 @@ class Instance:
         service = self._service
         if settings is None:
             return service.recaller
-        pipeline = Pipeline(service.encoder, service.vectors, IdentityReranker(), settings)
+        pipeline = Pipeline(service.encoder, service.vectors, settings)
         most = service.settings.pending_encode_max
         return Recaller(pipeline, service.indexer, service.clock, service.ids, service.settings, most)
 

@@ -6,42 +6,42 @@ shipped: give the file. A question without an answer session (an abstention) is 
 """
 
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
+from bench.ablation import OURS, ask, baselines, rows
 from bench.datasets import Question, longmemeval
 from bench.instance import temporary_instance
-from bench.locomo import ROWS
 from bench.metrics import means, percentiles, recall_at, reciprocal_rank
 from bench.runner import Options, say
+from retrieval.weights import PipelineSettings
 
 LIMIT = 50
-COMPARED = ("ours", "dense alone", "bm25 alone", "ours - session")
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Every haystack under the rows of `COMPARED`."""
-    scored: dict[str, list[dict[str, float]]] = {row: [] for row in COMPARED}
+    """Every haystack under every row; the plain baselines see the same texts and nothing else."""
+    scored: dict[str, list[dict[str, float]]] = {}
     took: list[float] = []
-    haystacks = longmemeval(options.data)
+    settings = PipelineSettings()
+    compared = rows(settings, options.ablations) | baselines(settings)
+    haystacks = longmemeval(options.data)[: options.limit]
     with temporary_instance(options.encoder) as instance:
         for told in haystacks:
             say(f"{told.name}: {len(told.turns)} turns, {len(told.questions)} questions")
             instance.add(told.name, [turn.item() for turn in told.turns])
             session_of = {turn.id: turn.session for turn in told.turns}
-            for row in COMPARED:
-                recaller = instance.recaller(None if row == "ours" else ROWS[row])
-                for question in (question for question in told.questions if question.sessions):
-                    started = perf_counter()
-                    answer = instance.recall(recaller, told.name, question.text, question.asked_at, LIMIT)
-                    if row == "ours":
-                        took.append((perf_counter() - started) * 1000)
-                    ranking = [str(hit.memory.item.external_id) for hit in answer.results]
-                    scored[row].append(_metrics(question, ranking, [session_of[turn] for turn in ranking]))
-    asked = sum(len(told.questions) for told in haystacks)
+            asked = [question for question in told.questions if question.sessions]
+            answers = ask(instance, compared, {OURS: told.name}, asked, LIMIT)
+            took += [answer.took_ms for answer in answers[OURS]]
+            for row, found in answers.items():
+                scored.setdefault(row, []).extend(
+                    _metrics(question, answer.ranking, [session_of[turn] for turn in answer.ranking])
+                    for question, answer in zip(asked, found, strict=True)
+                )
+    questions = sum(len(told.questions) for told in haystacks)
     return {
         "rows": {row: means(found) for row, found in scored.items()},
-        "left out": asked - len(scored["ours"]),
+        "left out": questions - len(scored[OURS]),
         "recall_ms": percentiles(took),
         "turns": {told.name: len(told.turns) for told in haystacks},
     }

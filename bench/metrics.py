@@ -72,12 +72,14 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float(((above > below) + 0.5 * (above == below)).mean())
 
 
-def calibration_error(probabilities: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> float:
-    """Expected calibration error over `BINS` equal bins of probability."""
+def reliability(probabilities: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> list[tuple[float, float, int]]:
+    """The curve over `BINS` equal bins of probability: of each that holds any, mean, observed rate and count."""
     bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
-    return float(
-        sum(
-            (bins == b).mean() * abs(outcomes[bins == b].mean() - probabilities[bins == b].mean())
-            for b in np.unique(bins)
-        )
-    )
+    members = (bins == number for number in np.unique(bins))
+    return [(float(probabilities[bin_].mean()), float(outcomes[bin_].mean()), int(bin_.sum())) for bin_ in members]
+
+
+def calibration_error(probabilities: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> float:
+    """Expected calibration error: how far each bin is off, weighed by its size."""
+    curve = reliability(probabilities, outcomes)
+    return sum(count * abs(observed - mean) for mean, observed, count in curve) / len(outcomes)

@@ -1,11 +1,20 @@
 """The table of benchmarks."""
 
-from bench import calibration, durability, ingest, locomo, longmemeval
+from functools import partial
+
+from bench import beam, calibration, corpora, durability, ingest, locomo, longmemeval, multihop
+from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
 BENCHMARKS: dict[str, Benchmark] = {
     "locomo": Benchmark("recall of evidence turns in long conversations", locomo.run),
     "longmemeval": Benchmark("recall of answer sessions in chats with an assistant", longmemeval.run),
+    **{
+        f"beam-{size}": Benchmark(f"recall of exchanges in chats of {size} tokens", partial(beam.run, size))
+        for size in BEAM_SIZES
+    },
+    "hotpot": Benchmark("recall of supporting paragraphs, HotpotQA", partial(multihop.run, corpora.hotpot)),
+    "musique": Benchmark("recall of supporting paragraphs, MuSiQue", partial(multihop.run, corpora.musique)),
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),

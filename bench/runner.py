@@ -31,6 +31,8 @@ class Options:
         encoder: as in the settings.
         rounds: of `durability`.
         memories: the sizes at which `ingest` stops to recall.
+        limit: how many conversations, chats, haystacks or (multi-hop) questions are read; None: all.
+        ablations: whether ours without each signal is measured too.
     """
 
     data: Path | None = None
@@ -38,6 +40,8 @@ class Options:
     encoder: str = "minilm"
     rounds: int = 20
     memories: tuple[int, ...] = (1_000, 10_000)
+    limit: int | None = None
+    ablations: bool = True
 
 
 @dataclass(frozen=True, slots=True)

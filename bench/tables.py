@@ -1,18 +1,29 @@
 """README's figures, made from the JSON files in `bench/results`: no number in them is typed by hand."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROWS_SHOWN = ("plain dense", "plain bm25", "plain rrf", "ours")
+from bench.ablation import OURS, PLAIN, PLAIN_RRF
+from bench.datasets import BEAM_SIZES
+from bench.plots import Plot
+
+ROWS_SHOWN = (*PLAIN, PLAIN_RRF, OURS)
 MAKE = "`make bench BENCH={name}`, commit {commit}, {cores} cores, {processor}"
 
 
-def figures(results: Path) -> str:
-    """The section, as Markdown; a benchmark that has no file has no table."""
+def figures(results: Path, plots: Sequence[Plot] = ()) -> str:
+    """The section, as Markdown, with links to the plots; a benchmark that has no file has no table."""
     told = [
-        f"{table(report['results'])}\n\n<sub>{_source(report)}</sub>\n"
+        "\n\n".join(
+            [
+                table(report["results"]),
+                *(f"![{plot.alt}](docs/plots/{plot.name}.svg)" for plot in plots if plot.benchmark == name),
+                f"<sub>{_source(report)}</sub>\n",
+            ]
+        )
         for name, table in TABLES.items()
         if (report := _read(results / f"{name}.json")) is not None
     ]
@@ -36,7 +47,6 @@ def _source(report: Mapping[str, Any]) -> str:
 def _locomo(results: Mapping[str, Any]) -> str:
     rows = results["rows"]
     n = int(rows["ours"]["categories 1-4"]["n"])
-    metrics = ("recall@10", "ndcg@10", "session hit@5")
     lines = [
         f"**Recall of evidence turns**, LoCoMo, {len(results['turns'])} conversations, {n} questions, no LLM; *plain*:"
         ' what a plain store does with "speaker: text"',
@@ -46,9 +56,59 @@ def _locomo(results: Mapping[str, Any]) -> str:
     ]
     for row in ROWS_SHOWN:
         means, multi_hop = rows[row]["categories 1-4"], rows[row]["by category"]["multi-hop"]
-        recall, ndcg, session = (f"{means[metric]:.3f}" for metric in metrics)
-        lines.append(f"| {row} | {recall} | {ndcg} | {multi_hop['recall@10']:.3f} | {session} |")
+        shown = (means["recall@10"], means["ndcg@10"], multi_hop["recall@10"], means["session hit@5"])
+        lines.append(_line(row, shown))
     return "\n".join(lines)
+
+
+def _beam(results: Mapping[str, Any]) -> str:
+    rows = results["rows"]
+    lines = [
+        f"**Recall of evidence exchanges**, BEAM {results['size']}, {len(results['messages'])} chats,"
+        f" {int(rows[OURS]['all']['n'])} questions; *fact*: those that ask for something that was said",
+        "",
+        "| | recall@10 | NDCG@10 | hit@10 | fact recall@10 | fact NDCG@10 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in ROWS_SHOWN:
+        every, fact = rows[row]["all"], rows[row]["fact"]
+        shown = (every["recall@10"], every["ndcg@10"], every["hit@10"], fact["recall@10"], fact["ndcg@10"])
+        lines.append(_line(row, shown))
+    return "\n".join(lines)
+
+
+def _multihop(name: str, results: Mapping[str, Any]) -> str:
+    rows = results["rows"]
+    lines = [
+        f"**Recall of supporting paragraphs**, {name}, {int(rows[OURS]['all']['n'])} multi-hop questions over"
+        f" {results['paragraphs']:,} paragraphs",
+        "",
+        "| | recall@5 | recall@10 | NDCG@10 | all found@5 |",
+        "|---|---|---|---|---|",
+    ]
+    for row in ROWS_SHOWN:
+        means = rows[row]["all"]
+        lines.append(_line(row, (means["recall@5"], means["recall@10"], means["ndcg@10"], means["all found@5"])))
+    return "\n".join(lines)
+
+
+def _calibration(results: Mapping[str, Any]) -> str:
+    lines = [
+        "**Does `relevance` tell an answer from none?** Questions that the store answers, and others that it does not;"
+        " *held out*: fitted on the other conversations",
+        "",
+        "| not answered because | questions | AUROC | ECE | held out AUROC | held out ECE |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task, parts in results["shipped"].items():
+        shipped, held_out = parts["all"], results["held out"][task]["all"]
+        shown = (shipped["auroc"], shipped["ece"], held_out["auroc"], held_out["ece"])
+        lines.append(_line(f"{task} | {shipped['n']:,}", shown))
+    return "\n".join(lines)
+
+
+def _line(name: str, values: Sequence[float]) -> str:
+    return f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
 
 
 def _ingest(results: Mapping[str, Any]) -> str:
@@ -80,6 +140,10 @@ def _durability(results: Mapping[str, Any]) -> str:
 
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
+    **{f"beam-{size}": _beam for size in BEAM_SIZES},
+    "hotpot": partial(_multihop, "HotpotQA"),
+    "musique": partial(_multihop, "MuSiQue"),
+    "calibration": _calibration,
     "ingest": _ingest,
     "durability": _durability,
 }

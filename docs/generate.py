@@ -3,7 +3,7 @@ differs.
 
 - `docs/openapi.json`: from the application;
 - `docs/settings.md`: from `recalld/core/config.py`;
-- the figures in README.md: from `bench/results/*.json`.
+- the figures in README.md and `docs/plots/*.svg`: from `bench/results/*.json`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from api.app import create_app
+from bench.plots import plots
 from bench.tables import figures
 from recalld.bootstrap import Service
 from recalld.core.config import load_settings, settings_table
@@ -31,10 +32,13 @@ def documents() -> dict[Path, str]:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     head, _, rest = readme.partition(BEGIN)
     _, _, tail = rest.partition(END)
+    results = ROOT / "bench" / "results"
+    drawn = plots(results)
     return {
         ROOT / "docs" / "openapi.json": openapi(),
         ROOT / "docs" / "settings.md": SETTINGS_HEAD + settings_table() + "\n",
-        ROOT / "README.md": f"{head}{BEGIN}\n{figures(ROOT / 'bench' / 'results')}{END}{tail}",
+        **{ROOT / "docs" / "plots" / f"{plot.name}.svg": plot.svg for plot in drawn},
+        ROOT / "README.md": f"{head}{BEGIN}\n{figures(results, drawn)}{END}{tail}",
     }
 
 
@@ -60,6 +64,7 @@ def main() -> int:
             sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `make docs`\n")
         return 1 if stale else 0
     for path, text in documents().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return 0
 

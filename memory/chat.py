@@ -62,7 +62,8 @@ def prepare(store: Store, recaller: Recaller, who: Principal, turn: ChatTurn, mo
     counter = TokenCounter(model.tokenizer_name, model.count_tokens)
     taken = model.count_prompt_tokens((ChatMessage("system", f"{PROMPT}\n\n"), *turn.messages))
     room = model.context_tokens_max - taken - turn.reply_tokens
-    context = pack([hit.memory for hit in recall.results], min(turn.token_budget, max(0, room)), counter)
+    memories, passages = [hit.memory for hit in recall.results], [hit.passage for hit in recall.results]
+    context = pack(memories, min(turn.token_budget, max(0, room)), counter, passages)
     if not context.blocks:
         return Prepared(turn.messages, recall, context)
     told = ChatMessage("system", f"{PROMPT}\n\n{context.text}")

@@ -1,7 +1,7 @@
 """`verify` and `reindex`: every index against SQL, which is the only truth.
 
-`verify` brings the outbox to its end first, then reads every row of every index and compares it with what SQL says it
-should be: what is missing, stale, or should not be there. `reindex` makes it so: vectors are encoded again into a
+`verify` applies what waits in the outbox first, then reads every row of every index and compares it with what SQL says
+it should be: what is missing, stale, or should not be there. `reindex` makes it so: vectors are encoded again into a
 second copy while the first one serves, full text is rewritten in place a batch a transaction; both go on where they
 were killed.
 """

@@ -1,7 +1,8 @@
 """Context: recalled memories as blocks of text under a strict token budget, each with the ids that it came from.
 
-A block's bytes depend on its memory alone, not on its rank or its neighbours, and blocks are only ever appended: the
-same memory gives the same tokens in every prompt, so that what a language model computed for it can be used again.
+A block's bytes depend on its memory and the passage of it alone, not on its rank or its neighbours, and blocks are only
+ever appended: the same passage gives the same tokens in every prompt, so that what a language model computed for it can
+be used again.
 Its citation is therefore a tag made from the memory's id (`[7q4k]`), not a number. Of 30 memories two have the same
 tag once in 2,400 contexts; `Block.memory_ids` tells them apart.
 
@@ -50,20 +51,27 @@ class TokenCounter:
     count: Callable[[str], int]
 
 
-def pack(memories: Sequence[Memory], token_budget: int, counter: TokenCounter) -> Context:
+def pack(
+    memories: Sequence[Memory],
+    token_budget: int,
+    counter: TokenCounter,
+    passages: Sequence[tuple[int, int] | None] | None = None,
+) -> Context:
     """Fill the budget with memories, best first.
 
     Args:
         memories: in order of preference.
         token_budget: at most so many tokens of `counter` in the text.
+        passages: of each memory, the characters [start, end) of its text that are given; None: all of it.
     """
     blocks: list[Block] = []
     left = token_budget
-    for memory in memories:
-        piece = render(memory)
+    for memory, passage in zip(memories, passages or [None] * len(memories), strict=True):
+        said = memory.item.text if passage is None else memory.item.text[slice(*passage)]
+        piece = render(memory, said)
         tokens = counter.count(piece)
         if tokens > left and not blocks:
-            piece = _cut(memory, token_budget, counter)
+            piece = _cut(memory, said, token_budget, counter)
             tokens = counter.count(piece)
         if piece and tokens <= left:
             blocks.append(Block(piece, (memory.id,), tokens))
@@ -80,7 +88,7 @@ def tag(memory: Memory) -> str:
 
 
 def render(memory: Memory, text: str | None = None) -> str:
-    """A memory as one line: `[7q4k] 2026-03-14, Alice: I moved to Lisbon.`"""
+    """A memory, or that much of its text, as one line: `[7q4k] 2026-03-14, Alice: I moved to Lisbon.`"""
     item = memory.item
     when = item.occurred_at.date().isoformat() if item.occurred_at is not None else None
     who = item.speaker or item.role or (item.kind if item.kind != "turn" else None)
@@ -89,11 +97,10 @@ def render(memory: Memory, text: str | None = None) -> str:
     return f"[{tag(memory)}] {head}: {said}\n" if head else f"[{tag(memory)}] {said}\n"
 
 
-def _cut(memory: Memory, token_budget: int, counter: TokenCounter) -> str:
-    """As much of the memory as the budget holds, at a word's end; nothing where that is next to nothing."""
+def _cut(memory: Memory, text: str, token_budget: int, counter: TokenCounter) -> str:
+    """As much of a memory's text as the budget holds, at a word's end; nothing where that is next to nothing."""
     if token_budget < TOKENS_OF_A_CUT_MIN:
         return ""
-    text = memory.item.text
 
     def too_long(end: int) -> bool:
         return counter.count(render(memory, text[:end] + " …")) > token_budget

@@ -2,34 +2,38 @@
 
 The outbox says which rows to look at; what is done to them is read from SQL at that moment, so an entry may be
 applied twice, late, or in any batch with one effect. A row that is gone or not active is deleted from the index; a
-row whose encoded text has not changed (by its digest) is left alone. A text is encoded once, to its vector and its
-token codes.
+passage whose encoded text has not changed (by its digest) is left alone. A text is encoded once, to its vector and its
+token codes. The index has a vector for each passage of a memory, under its key (`retrieval.passages`); all of a
+memory's are brought up to date in one step, so that no search sees a part of it.
 
 Invariants: the index's writer lock is held from reading the outbox to emptying it, so two processes never interleave;
 entries are taken out only after the index has them on disk; text is encoded outside every SQL transaction.
 """
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from memory.ingest import content_digest, embedded_text
+from memory.ingest import content_digest, embedded_texts
 from memory.model import Memory
 from memory.ports import Store
 from recalld.core.errors import IndexDamaged
+from retrieval.passages import key, possible_keys, row_of
 from retrieval.ports import Codes, Encoder, Floats, RowState, VectorChange, VectorIndex
-from retrieval.token_codes import pack, thresholds
+from retrieval.token_codes import content, pack, thresholds
 
+# Both are also the most passages at work, but for one memory that has more.
 BATCH_ROWS = 128
 # Few, because an erasure waits for the batch at work.
 APPLY_ROWS = 32
 
 _Encoded = tuple[Floats, Codes]
+_Texts = dict[int, tuple[Memory, str]]
 Transaction = Callable[[], AbstractContextManager[Store]]
 
 
@@ -82,7 +86,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What the index does not have yet, or has an older version of: vectors and token codes by row."""
+    """What the index does not have yet, or has an older version of: vectors and token codes by key."""
 
     vectors: dict[int, Floats]
     codes: dict[int, Codes]
@@ -141,9 +145,14 @@ class Indexer:
         with self._vectors.writer_lock():
             with self._read() as store:
                 entries = store.outbox(limit, namespace, after)
-                rows = [entry.row for entry in entries]
-                loaded = _load(store, namespace, rows)
-            changes = self._changes(rows, loaded, self._vectors.states(namespace)) if rows else []
+                waiting = [entry.row for entry in entries]
+                loaded = _load(store, namespace, waiting)
+            rows = next(_parts(waiting, loaded, APPLY_ROWS), [])
+            entries = entries[: len(rows)]
+            states = self._vectors.states(namespace)
+            held, _ = self._vectors.vectors(namespace, possible_keys(np.array(rows, dtype=np.int64)))
+            wanted = _of_rows(loaded, rows)
+            changes = self._changes(wanted, states) + _gone(held.tolist(), wanted, states)
             if changes:
                 self._vectors.apply(namespace, changes)
             if entries:
@@ -153,17 +162,18 @@ class Indexer:
 
     def fresh_vectors(self, store: Store, namespace: str, rows: Sequence[int]) -> Fresh:
         """Those of rows whose entries are still in the outbox, encoded once however often they are asked for."""
-        texts = {row: text for row, (_, text) in _load(store, namespace, rows).items()}
+        texts = {each: text for each, (_, text) in _load(store, namespace, rows).items()}
         encoded = dict(zip(texts, self._recent.of(list(texts.values()), self._encode), strict=True))
         return Fresh(
-            {row: vector for row, (vector, _) in encoded.items()}, {row: codes for row, (_, codes) in encoded.items()}
+            {each: vector for each, (vector, _) in encoded.items()},
+            {each: codes for each, (_, codes) in encoded.items()},
         )
 
     def rebuild(self, namespace: str, progress: Callable[[int], None] = lambda rows: None) -> int:
         """Encode a namespace again from SQL while the old index serves; goes on where it was killed.
 
         Returns:
-            how many rows the new index holds.
+            how many memories the new index holds.
         """
         with self._vectors.rebuild(namespace) as rebuild:
             for rows in self._walk(namespace):
@@ -172,17 +182,13 @@ class Indexer:
             with self._vectors.writer_lock():
                 live: set[int] = set()
                 for rows in self._walk(namespace):
-                    self._bring(rebuild, namespace, rows)
-                    live.update(rows)
-                gone = [
-                    VectorChange(row, state.version, state.digest, None)
-                    for row, state in rebuild.states().items()
-                    if row not in live
-                ]
+                    live |= self._bring(rebuild, namespace, rows)
+                states = rebuild.states()
+                gone = _gone(states, live, states)
                 if gone:
                     rebuild.add(gone)
                 rebuild.finish()
-        return len(live)
+        return len({row_of(each) for each in live})
 
     def differences(self, namespace: str) -> Difference | None:
         """How the vector index differs from SQL; None where it does not. Apply the outbox first.
@@ -197,16 +203,17 @@ class Indexer:
         for rows in self._walk(namespace):
             with self._read() as store:
                 wanted = _load(store, namespace, rows)
-            self._vectors.codes(namespace, np.array(rows, dtype=np.int64))
-            for row, (_, text) in wanted.items():
-                state = known.pop(row, None)
+            self._vectors.codes(namespace, np.array(list(wanted), dtype=np.int64))
+            for each, (_, text) in wanted.items():
+                state = known.pop(each, None)
                 if state is None:
-                    missing.append(row)
+                    missing.append(each)
                 elif state.digest != content_digest(text):
-                    stale.append(row)
+                    stale.append(each)
         with self._read() as store:
             waiting = {entry.row for entry in store.outbox(store.waiting())}
-        found = [tuple(sorted(set(rows) - waiting)[:10]) for rows in (missing, stale, known)]
+        differing = ({row_of(each) for each in keys} for keys in (missing, stale, known))
+        found = [tuple(sorted(rows - waiting)[:10]) for rows in differing]
         return Difference(namespace, "vectors", *found) if any(found) else None
 
     def _walk(self, namespace: str) -> Iterator[list[int]]:
@@ -219,38 +226,37 @@ class Indexer:
             yield rows
             after = rows[-1]
 
-    def _bring(self, rebuild: Rebuild, namespace: str, rows: Sequence[int]) -> None:
+    def _bring(self, rebuild: Rebuild, namespace: str, rows: Sequence[int]) -> set[int]:
+        """Make a rebuilt index have what it should have of these rows; returns their keys."""
         with self._read() as store:
             loaded = _load(store, namespace, rows)
-        changes = self._changes(list(loaded), loaded, rebuild.states())
-        if changes:
-            rebuild.add(changes)
+        for part in _parts(rows, loaded, BATCH_ROWS):
+            changes = self._changes(_of_rows(loaded, part), rebuild.states())
+            if changes:
+                rebuild.add(changes)
+        return set(loaded)
 
-    def _changes(
-        self, rows: Sequence[int], loaded: dict[int, tuple[Memory, str]], states: Mapping[int, RowState]
-    ) -> list[VectorChange]:
-        """What has to change for these rows, given what the index knows of them."""
-        digests = {row: content_digest(text) for row, (_, text) in loaded.items()}
-        stale = [row for row in rows if row in loaded and (row not in states or states[row].digest != digests[row])]
-        encoded = self._recent.of([loaded[row][1] for row in stale], self._encode)
-        changes = [
-            VectorChange(row, loaded[row][0].version, digests[row], vector, codes)
-            for row, (vector, codes) in zip(stale, encoded, strict=True)
+    def _changes(self, wanted: _Texts, states: Mapping[int, RowState]) -> list[VectorChange]:
+        """What an index lacks or has otherwise of these passages."""
+        digests = {each: content_digest(text) for each, (_, text) in wanted.items()}
+        known = {each: states.get(each) for each in wanted}
+        stale = [each for each, state in known.items() if state is None or state.digest != digests[each]]
+        encoded = self._recent.of([wanted[each][1] for each in stale], self._encode)
+        return [
+            VectorChange(each, wanted[each][0].version, digests[each], vector, codes)
+            for each, (vector, codes) in zip(stale, encoded, strict=True)
         ]
-        changes += [
-            VectorChange(row, states[row].version, states[row].digest, None)
-            for row in rows
-            if row not in loaded and row in states
-        ]
-        return changes
 
     def _encode(self, texts: Sequence[str]) -> list[_Encoded]:
-        """Vector and token codes of each text."""
-        if not texts:
-            return []
-        cuts = thresholds(self._encoder)
-        vectors, tokens = self._encoder.encode_both(texts)
-        return [(vector, pack(found.vectors, cuts)) for vector, found in zip(vectors, tokens, strict=True)]
+        """Vector and token codes of each text, in parts: token vectors are large until they are packed."""
+        encoded: list[_Encoded] = []
+        for start in range(0, len(texts), BATCH_ROWS):
+            vectors, tokens = self._encoder.encode_both(texts[start : start + BATCH_ROWS])
+            cuts = thresholds(self._encoder)
+            encoded += [
+                (vector, pack(content(found).vectors, cuts)) for vector, found in zip(vectors, tokens, strict=True)
+            ]
+        return encoded
 
 
 class _Recent:
@@ -273,8 +279,35 @@ class _Recent:
         return [known[text] for text in texts]
 
 
-def _load(store: Store, namespace: str, rows: Sequence[int]) -> dict[int, tuple[Memory, str]]:
-    """Active memories by row, each with the text that is encoded for it."""
+def _load(store: Store, namespace: str, rows: Sequence[int]) -> _Texts:
+    """Every passage of the rows that are active, by key, with what is encoded for it."""
     found = {row: memory for row, memory in store.load(namespace, rows).items() if memory.state == "active"}
     before = store.previous_turns(namespace, list(found))
-    return {row: (memory, embedded_text(memory, before.get(row))) for row, memory in found.items()}
+    return {
+        key(row, number): (memory, text)
+        for row, memory in sorted(found.items())
+        for number, text in enumerate(embedded_texts(memory, before.get(row)))
+    }
+
+
+def _parts(rows: Sequence[int], loaded: _Texts, passages_max: int) -> Iterator[list[int]]:
+    """The rows in order, cut into parts that have at most so many passages, or are one row."""
+    counts = Counter(map(row_of, loaded))
+    part: list[int] = []
+    for row in rows:
+        if part and sum(counts[each] for each in part) + counts[row] > passages_max:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def _of_rows(loaded: _Texts, rows: Collection[int]) -> _Texts:
+    chosen = set(rows)
+    return {each: text for each, text in loaded.items() if row_of(each) in chosen}
+
+
+def _gone(held: Iterable[int], wanted: Container[int], states: Mapping[int, RowState]) -> list[VectorChange]:
+    """Deletes what is held and should not be."""
+    return [VectorChange(each, states[each].version, states[each].digest, None) for each in held if each not in wanted]

@@ -1,10 +1,12 @@
 """What is taken in, and what is indexed of it.
 
 `check` holds every limit on an item in one place, so that HTTP, the command line and chat refuse the same things with
-the same words. The text is kept byte for byte; what the indexes see is made from it here, by pure functions:
+the same words. The text is kept byte for byte; what the indexes see is made from it here, by pure functions, one
+passage of it at a time (`retrieval.passages`; a text of up to some 1,200 characters is one passage):
 
 - full text: speaker, text and date words, because questions name people and dates;
-- vector: the last question of the turn before, then the text, because "Yes, last summer" says nothing by itself.
+- vector: the last question of the turn before, then the text, because "Yes, last summer" says nothing by itself; a
+  later passage of a document follows its title, for the same reason.
 
 Source of the figures behind both: the LoCoMo benchmark in `bench/results`.
 """
@@ -20,13 +22,15 @@ from memory.model import FRAME_KINDS, Item, Memory
 from recalld.core.config import Limits
 from recalld.core.errors import FieldError, InvalidInput
 from retrieval.analysis import terms
+from retrieval.passages import split
+from retrieval.traits import QUESTION_MARKS, Trait, asks, traits, without_note
 
 NAME_CHARS_MAX = 256
 ROLE_CHARS_MAX = 64
 EXTERNAL_ID_CHARS_MAX = 512
+TITLE_CHARS_MAX = 120
 FIELD_ERRORS_MAX = 20
-_QUESTION_MARKS = "?？؟"
-_QUESTION = re.compile(rf"[^.!。！\n{_QUESTION_MARKS}]*[{_QUESTION_MARKS}]+")
+_QUESTION = re.compile(rf"[^.!。！\n{QUESTION_MARKS}]*[{QUESTION_MARKS}]+")
 # NUL in JSON text: behind an even number of backslashes, each pair of which stands for one.
 _JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -124,13 +128,11 @@ def _children(value: Any) -> list[Any]:
     return []
 
 
-def lexical_terms(memory: Memory) -> list[str]:
-    """The analysed terms that full text keeps of a memory, repeats included."""
+def lexical_terms(memory: Memory) -> list[list[str]]:
+    """The analysed terms that full text keeps of each passage of a memory, repeats included."""
     item = memory.item
-    parts = [item.speaker or "", item.text]
-    if item.occurred_at is not None:
-        parts.append(date_words(item.occurred_at))
-    return terms("\n".join(part for part in parts if part))
+    date = None if item.occurred_at is None else date_words(item.occurred_at)
+    return [terms("\n".join(part for part in (item.speaker, said, date) if part)) for said in _passages(item.text)]
 
 
 def date_words(moment: datetime) -> str:
@@ -138,18 +140,53 @@ def date_words(moment: datetime) -> str:
     return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
-def embedded_text(memory: Memory, previous: Memory | None) -> str:
-    """What the encoder sees of a memory: what was just asked, then the text."""
+def embedded_texts(memory: Memory, previous: Memory | None) -> list[str]:
+    """What the encoder sees of each passage of a memory: what was just asked, or the title, then the passage.
+
+    The names of those who are spoken to are left out: a turn that says "Thanks, Ann!" is not about Ann.
+    """
+    item = memory.item
     asked = last_question(previous.item.text) if previous is not None else None
-    return f"{asked} {memory.item.text}" if asked else memory.item.text
+    if previous is not None and asked:
+        asked = without_vocatives(asked, item.speaker)
+    title = _title(item.text) if item.kind == "document" else None
+    first, *later = _passages(item.text)
+    if previous is not None and previous.item.speaker != item.speaker:
+        first = without_vocatives(first, previous.item.speaker)
+    return [f"{asked} {first}" if asked else first, *(f"{title}\n{part}" if title else part for part in later)]
+
+
+def _passages(text: str) -> list[str]:
+    return [text[passage.start : passage.end] for passage in split(text)]
+
+
+def _title(text: str) -> str | None:
+    """The first line of a text, where it is short and not all of it."""
+    first, broken, _ = text.lstrip().partition("\n")
+    return first.rstrip() if broken and len(first) <= TITLE_CHARS_MAX else None
+
+
+def without_vocatives(text: str, name: str | None) -> str:
+    """The text without the name of whom it is said to ("Thanks, Ann!"); all of it where nothing else is there."""
+    parts = [re.escape(part) for part in (name or "").split() if part]
+    if not parts:
+        return text
+    named = "|".join(parts)
+    said = re.sub(rf",?\s*\b(?:{named})\b(?=\s*[,!?.])", "", text).strip(" ,")
+    return said or text
 
 
 def last_question(text: str) -> str | None:
     """The last question of a text that ends in one, within its last 300 characters; None where it does not."""
-    tail = text.rstrip()[-300:]
-    if not tail.endswith(tuple(_QUESTION_MARKS)):
+    if not asks(text):
         return None
-    return str(_QUESTION.findall(tail)[-1]).strip()
+    return str(_QUESTION.findall(without_note(text)[-300:])[-1]).strip()
+
+
+def row_traits(memory: Memory) -> int:
+    """What a recall has to know of a memory without reading its text, as bits of `Trait`."""
+    dated = Trait.DATED if memory.item.occurred_at is not None else Trait(0)
+    return int(traits(memory.item.text) | dated)
 
 
 def content_digest(text: str) -> bytes:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from recalld.core.scope import EVERYTHING, Scope
+from retrieval.filters import Filter
 
 Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "rationale", "profile"]
 WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
@@ -90,6 +91,7 @@ class Selection:
         as_of: hides what occurred later or was not valid then.
         known_at: hides what was first recorded later.
         before_row: only rows before this one (a page's end).
+        filter: holds for the memory as it is now, whatever `known_at` says.
     """
 
     scope: Scope = EVERYTHING
@@ -103,6 +105,7 @@ class Selection:
     as_of: datetime | None = None
     known_at: datetime | None = None
     before_row: int | None = None
+    filter: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a recall gave: the memories that are still there, best first, and the scope that was asked for."""
+
+    scope: Scope
+    memory_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """How often a memory was found useful, and how often useless."""
+
+    useful: int = 0
+    useless: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Erased:
     """How many rows an erasure removed, by place."""
 
@@ -128,6 +147,7 @@ class Erased:
     outbox: int = 0
     changes: int = 0
     recalls: int = 0
+    feedback: int = 0
 
 
 @dataclass(frozen=True, slots=True)

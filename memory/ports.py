@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from memory.model import Change, Erased, Memory, Selection
+from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from recalld.core.scope import Scope
+from retrieval.corpus import Columns
 from retrieval.ports import LexicalIndex, Rows
 
 
@@ -22,16 +20,12 @@ class Searchable:
     """The rows that a recall may look at, decided by SQL before any search.
 
     Attributes:
-        rows: `[N]` row numbers, ascending.
-        lengths: `[N]` analysed terms of each.
-        pending: those of `rows` whose vector is not indexed yet, newest last.
-        speakers: `[N]` who said each, where that is known.
+        columns: every passage of those rows, ascending by key.
+        pending: the rows among them whose vectors are not indexed yet, ascending.
     """
 
-    rows: Rows
-    lengths: NDArray[np.int32]
+    columns: Columns
     pending: Rows
-    speakers: Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +120,7 @@ class SearchStore(Protocol):
 
 
 class Ledger(Protocol):
-    """What happened: decisions and recalls, and how much is kept."""
+    """What happened: decisions, recalls and the votes on them, and how much is kept."""
 
     def record_change(self, change: Change) -> None:
         """Keep a decision."""
@@ -134,6 +128,18 @@ class Ledger(Protocol):
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
         """Keep which memories a recall gave, best first, so that feedback can refer to it."""
+        ...
+
+    def recalled(self, namespace: str, recall_id: str) -> Recalled | None:
+        """What a recall gave; None where none of this namespace has the id."""
+        ...
+
+    def vote(self, namespace: str, recall_id: str, memory_id: str, useful: bool | None, at: datetime) -> None:
+        """Keep a vote on a memory that a recall gave, in the place of an earlier one; None only takes that out."""
+        ...
+
+    def feedback(self, namespace: str, memory_id: str | None = None) -> dict[int, Votes]:
+        """The votes on each memory that has any, or on this one, by row."""
         ...
 
     def changes(self, namespace: str, limit: int) -> list[Change]:

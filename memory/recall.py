@@ -3,27 +3,34 @@
 SQL decides which rows may be seen before the search and is asked again after it: what is returned is hydrated from
 it, so a row that was forgotten or erased meanwhile is left out, whatever an index still says. A recall sees its
 caller's own writes: full text has them at once, and of the rows whose vectors are still in the outbox it encodes up
-to a stated number itself and says how many are left (`pending`).
+to a stated number of passages itself and says how many rows are left (`pending`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from memory.indexing import Indexer
 from memory.ingest import check_text
 from memory.model import Kind, Memory, Selection
-from memory.ports import Store
+from memory.ports import Searchable, Store
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
 from recalld.core.config import Limits
 from recalld.core.errors import InvalidInput
 from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, Scope
-from retrieval.pipeline import SIGNALS, Candidate, Corpus, Pipeline, RowText
-from retrieval.plan import plan
+from retrieval.corpus import Corpus, RowText
+from retrieval.feedback import nudge
+from retrieval.filters import Filter
+from retrieval.passages import PASSAGE_BITS, Passage, key, passage_of, row_of, rows_of, split
+from retrieval.pipeline import Candidate, Pipeline
+from retrieval.plan import Plan, plan
+from retrieval.ports import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class Question:
     Attributes:
         as_of: hides what occurred or was not valid then; known_at: hides what was recorded later.
         now: the time from which "last week" is read; None: the clock's.
+        filter: only memories for which it holds as they are now.
     """
 
     query: str
@@ -43,16 +51,24 @@ class Question:
     known_at: datetime | None = None
     now: datetime | None = None
     explain: bool = False
+    filter: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One recalled memory; see `Candidate` for the figures."""
+    """One recalled memory; see `Candidate` for the figures.
+
+    Attributes:
+        passage: characters [start, end) of its text, the part that answers best; None for a memory of one passage.
+        features: what its relevance was read from.
+    """
 
     memory: Memory
     score: float
     relevance: float
     signals: dict[str, float]
+    passage: tuple[int, int] | None = None
+    features: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +110,33 @@ class Recaller:
         started = perf_counter()
         self._check(question)
         scope = question.scope.within(who.bound)
-        selection = Selection(scope=scope, kinds=question.kinds, as_of=question.as_of, known_at=question.known_at)
+        selection = Selection(
+            scope=scope,
+            kinds=question.kinds,
+            as_of=question.as_of,
+            known_at=question.known_at,
+            filter=question.filter,
+        )
         now = self._clock.now()
         found = store.searchable(who.namespace, selection, now)
-        newest = found.pending[-self._pending_encode_max :] if self._pending_encode_max else found.pending[:0]
-        fresh = self._indexer.fresh_vectors(store, who.namespace, [int(row) for row in newest])
+        newest = _newest(found, self._pending_encode_max)
+        fresh = self._indexer.fresh_vectors(store, who.namespace, newest.tolist())
         loaded: dict[int, Memory] = {}
+        passages: dict[int, list[Passage]] = {}
 
-        def describe(rows: Sequence[int]) -> list[RowText]:
+        def describe(keys: Sequence[int]) -> list[RowText]:
+            rows = [row for row in dict.fromkeys(map(row_of, keys)) if row not in loaded]
             loaded.update(self._load(store, who.namespace, rows, question.known_at))
-            return [_row_text(loaded[row]) for row in rows]
+            passages.update({row: split(loaded[row].item.text) for row in rows})
+            return [_row_text(loaded[row_of(each)], passages[row_of(each)], passage_of(each)) for each in keys]
 
-        corpus = Corpus(found.rows, found.lengths, found.speakers, store.lexical(scope), fresh.vectors, describe)
+        nudges = {row: nudge(v.useful, v.useless) for row, v in store.feedback(who.namespace).items()}
+        corpus = Corpus.over(
+            found.columns, store.lexical(scope), describe, vectors=fresh.vectors, codes=fresh.codes, nudges=nudges
+        )
         asked = plan(question.query, question.now or now)
         candidates = self._pipeline.search(who.namespace, asked, corpus, question.limit)
+        describe([key(candidate.row) for candidate in candidates])
         hits = [_hit(loaded[candidate.row], candidate) for candidate in candidates]
         best = max((hit.relevance for hit in hits), default=0.0)
         took_ms = (perf_counter() - started) * 1000
@@ -117,7 +146,7 @@ class Recaller:
             best >= self._pipeline.settings.relevant_from,
             len(found.pending) - len(newest),
             took_ms,
-            self._explain(asked.terms, len(found.rows)) if question.explain else {},
+            self._explain(asked, corpus) if question.explain else {},
         )
 
     def _check(self, question: Question) -> None:
@@ -134,12 +163,13 @@ class Recaller:
             return loaded
         return {row: _as_known(store, memory, known_at) for row, memory in loaded.items()}
 
-    def _explain(self, terms: Sequence[str], searched: int) -> dict[str, Any]:
-        weights = self._pipeline.settings
+    def _explain(self, asked: Plan, corpus: Corpus) -> dict[str, Any]:
+        profile = corpus.profile()
         return {
-            "weights": {name: getattr(weights, name) for name in SIGNALS},
-            "terms": list(terms),
-            "searched": searched,
+            "profile": profile,
+            "weights": asdict(getattr(self._pipeline.settings, profile)),
+            "terms": list(asked.terms),
+            "searched": len(np.unique(rows_of(corpus.rows))),
         }
 
 
@@ -152,11 +182,29 @@ def _as_known(store: Store, memory: Memory, known_at: datetime) -> Memory:
     return replace(known, row=memory.row)
 
 
-def _row_text(memory: Memory) -> RowText:
+def _newest(found: Searchable, passages_max: int) -> Rows:
+    """The newest rows that wait, as many as have at most so many passages; a document that has more by itself waits."""
+    ends = [np.searchsorted(found.columns.rows, (found.pending + more) << PASSAGE_BITS) for more in (0, 1)]
+    counts = ends[1] - ends[0]
+    few = counts <= passages_max
+    fitting = np.cumsum(counts[few][::-1])[::-1] <= passages_max
+    return found.pending[few][fitting]
+
+
+def _row_text(memory: Memory, passages: Sequence[Passage], number: int) -> RowText:
+    """One passage as the pipeline sees it; the last one where an older version of the memory has fewer."""
     item = memory.item
-    session = item.scope if item.scope.session_id is not None else None
-    return RowText(item.text, item.occurred_at, session)
+    one = passages[min(number, len(passages) - 1)]
+    place = (one.start, one.end) if len(passages) > 1 else None
+    return RowText(item.text[one.start : one.end], item.occurred_at, place)
 
 
 def _hit(memory: Memory, candidate: Candidate) -> Hit:
-    return Hit(memory, candidate.score, candidate.relevance, dict(candidate.signals))
+    return Hit(
+        memory,
+        candidate.score,
+        candidate.relevance,
+        dict(candidate.signals),
+        candidate.passage,
+        dict(candidate.features),
+    )

@@ -1,7 +1,8 @@
 """Which memories each recall gave, written a little later: a question should not wait for a disk.
 
-Kept so that feedback can name a recall. What waits when the process is killed is lost; nobody was promised it.
-Erasing a memory takes it out of what waits too.
+Kept so that feedback can name a recall: a vote flushes first, and so finds every recall that this process answered;
+another process that shares the folder finds it within a moment. What waits when the process is killed is lost; nobody
+was promised it. Erasing a memory takes it out of what waits too.
 """
 
 import threading

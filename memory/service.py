@@ -1,4 +1,4 @@
-"""The use cases on memories: add, read, change, forget, restore, erase.
+"""The use cases on memories: add, read, change, forget, restore, erase, vote.
 
 Each takes the store of the caller's transaction and commits nothing. Decisions are `memory.lifecycle`'s; this file
 reads what they need, writes what they decide, and keeps the reason in the change log. A memory outside the caller's
@@ -16,7 +16,7 @@ import numpy as np
 from memory import lifecycle
 from memory.ingest import check, check_item
 from memory.lifecycle import Decision
-from memory.model import Action, Change, Item, Memory, Receipt, Selection, State
+from memory.model import Action, Change, Item, Memory, Receipt, Selection, State, Votes
 from memory.ports import MemoryStore, Store
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
@@ -25,6 +25,7 @@ from recalld.core.db import format_utc
 from recalld.core.errors import InvalidInput, NotFound
 from recalld.core.ids import IdSource
 from recalld.core.scope import Scope
+from retrieval.passages import possible_keys
 from retrieval.ports import VectorIndex
 
 
@@ -148,9 +149,28 @@ class MemoryService:
         lifecycle.check_version(existing, if_match)
         gone, removed = store.erase(who.namespace, [memory_id])
         rows = np.array(sorted(memory.row for memory in gone), dtype=np.int64)
-        vectors = len(self._vectors.vectors(who.namespace, rows)[0])
+        vectors = len(self._vectors.vectors(who.namespace, possible_keys(rows))[0])
         ids = [memory.id for memory in gone]
         return self._receipt(who.namespace, ids, {**asdict(removed), "vectors": vectors})
+
+    def vote(self, store: Store, who: Principal, recall_id: str, memory_id: str, useful: bool | None) -> Votes:
+        """Keep a vote on a memory that a recall gave, in the place of an earlier one; None withdraws it.
+
+        Returns:
+            the votes on this memory, over all recalls.
+
+        Raises:
+            NotFound: no such recall in the scope that the key is bound to, or it did not give this memory, or the
+                memory is gone since.
+        """
+        given = store.recalled(who.namespace, recall_id)
+        if given is None or not who.bound.covers(given.scope):
+            raise NotFound("no recall has this id")
+        if memory_id not in given.memory_ids:
+            raise NotFound("this recall gave no memory with this id")
+        memory = self.get(store, who, memory_id)
+        store.vote(who.namespace, recall_id, memory_id, useful, self._clock.now())
+        return store.feedback(who.namespace, memory_id).get(memory.row, Votes())
 
     def _receipt(self, namespace: str, gone: Sequence[str], removed: Mapping[str, int]) -> Receipt:
         at = self._clock.now()

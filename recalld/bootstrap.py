@@ -34,7 +34,6 @@ from recalld.models.folder import path_of
 from retrieval.encode_hash import HashEncoder
 from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
-from retrieval.rerank import IdentityReranker
 from retrieval.token_codes import fingerprint, thresholds
 from retrieval.vector_exact import ExactVectorIndex
 
@@ -71,7 +70,7 @@ class Service:
         self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
-        pipeline = Pipeline(self.encoder, self.vectors, IdentityReranker())
+        pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)

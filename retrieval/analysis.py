@@ -28,19 +28,19 @@ _WORD_CHARACTERS_MAX = 64
 _MARKS_MAX = 8
 
 # Scripts without spaces, and Hangul, whose particles are glued to the word.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff"
 
-_is_unspaced = re.compile(f"[{_UNSPACED}]").match
+_is_unspaced = re.compile(f"[{UNSPACED}]").match
 _is_han = re.compile(f"[{_HAN}]").match
 _is_emoji = re.compile(f"[{_EMOJI}]").match
 # The grapheme joiner and the variation selectors.
 _is_ignored = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]").match
-_WORDS = re.compile(rf"([{_UNSPACED}]+)|([^\W_{_UNSPACED}]+)(?:'(s|t|m|d|ll|ve|re)(?!\w))?")
+_WORDS = re.compile(rf"([{UNSPACED}]+)|([^\W_{UNSPACED}]+)(?:'(s|t|m|d|ll|ve|re)(?!\w))?")
 _LATIN_ACCENTS = re.compile("(?<=[a-z])[\u0300-\u036f]+")
 _THOUSANDS = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 # Letters that were marks in older Unicode, and still are to some SQLite builds: New Tai Lue vowels, Vedic signs.

@@ -10,43 +10,49 @@ Source: Cormack et al., "Reciprocal Rank Fusion outperforms Condorcet and indivi
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.ports import Floats, Rows
 
 # From Cormack et al.; it damps how much the first places weigh.
 RANK_CONSTANT = 60.0
+# Equal vectors at other places of a batch differ by about 1e-8, which must not become a whole deviation.
+_SPREAD_MIN = 1e-6
 
 
-def zscore(scores: Floats) -> Floats:
+def zscore(scores: Floats, deviation_min: float = 0.0) -> Floats:
     """Standard scores over all searched rows.
 
     Args:
         scores: `[N]`; NaN says that the signal does not know a row.
+        deviation_min: a smaller deviation counts as this one: among few rows that are all but alike, what is left
+            between them is not a reason.
 
     Returns:
-        `[N]`, mean 0 and deviation 1 over the known; 0 where unknown, and everywhere if all known scores are equal.
+        `[N]`, mean 0 and deviation 1 over the known; 0 where unknown, and everywhere if all known scores are equal
+        but for rounding.
     """
     known = ~np.isnan(scores)
     standard = np.zeros(len(scores), dtype=np.float64)
     values = scores[known].astype(np.float64)
-    if len(values) and values.min() < values.max():
-        standard[known] = (values - values.mean()) / values.std()
+    if len(values) and np.ptp(values) > _SPREAD_MIN * max(1.0, np.abs(values).max()):
+        standard[known] = (values - values.mean()) / max(values.std(), deviation_min)
     return standard.astype(np.float32)
 
 
 def weighted_sum(signals: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
-    """The sum over signals of weight times standard score.
-
-    Args:
-        signals: by name, `[N]` each, over the same searched rows.
-        weights: by the same names; every signal has one.
-
-    Returns:
-        `[N]`.
-    """
-    parts = [weights[name] * zscore(scores).astype(np.float64) for name, scores in signals.items()]
+    """The sum over signals `[N]` of weight times value; a signal without a weight counts nothing."""
+    parts = [weights.get(name, 0.0) * values.astype(np.float64) for name, values in signals.items()]
     total: Floats = np.sum(parts, axis=0).astype(np.float32)
     return total
+
+
+def best_of_group(scores: Floats, groups: NDArray[np.int64]) -> Floats:
+    """For each row the best score `[N]` among the rows of its group."""
+    _, members = np.unique(groups, return_inverse=True)
+    most = np.full(members.max(initial=-1) + 1, -np.inf, dtype=np.float32)
+    np.maximum.at(most, members, scores)
+    return most[members]
 
 
 def reciprocal_rank_fusion(

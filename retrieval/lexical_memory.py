@@ -24,8 +24,14 @@ from retrieval.ports import Floats, LexicalHits, Rows
 
 COUNT_MAX = 8
 
-# A query term's frequency in each searched row, `[N]`, and how often the query has it.
-Postings = tuple[NDArray[np.int32], int]
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """One query term: its frequency in each searched row `[N]`, and how often the query has it."""
+
+    term: str
+    frequencies: NDArray[np.int32]
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,11 @@ def score(postings: Sequence[Postings], lengths: NDArray[np.int32], settings: BM
         return total.astype(np.float32)
     relative = lengths / max(float(lengths.mean()), 1.0)
     saturation = settings.k1 * (1 - settings.b + settings.b * relative)
-    for frequencies, weight in postings:
-        held = np.flatnonzero(frequencies)
-        capped = np.minimum(frequencies[held], COUNT_MAX)
-        total[held] += weight * _idf(len(lengths), len(held)) * capped / (capped + saturation[held])
+    for each in postings:
+        held = np.flatnonzero(each.frequencies)
+        capped = np.minimum(each.frequencies[held], COUNT_MAX)
+        total[held] += each.weight * idf(len(lengths), len(held)) * capped / (capped + saturation[held])
     return total.astype(np.float32)
-
-
-def ceiling(postings: Sequence[Postings]) -> float:
-    """What no row's score reaches, whatever it holds: every term, endlessly often."""
-    return sum(weight * _idf(len(found), int(np.count_nonzero(found))) for found, weight in postings)
 
 
 def hits(
@@ -74,10 +75,20 @@ def hits(
     scores = score(postings, lengths, settings)
     held = np.flatnonzero(scores > 0)
     rows, best = ranking.best(allowed[held], scores[held], limit)
-    return LexicalHits(rows, best, ceiling(postings))
+    places = np.searchsorted(allowed, rows)
+    holds = np.array([each.frequencies[places] > 0 for each in postings], dtype=np.bool_)
+    rarity = [idf(len(allowed), int(np.count_nonzero(each.frequencies))) for each in postings]
+    return LexicalHits(
+        rows,
+        best,
+        tuple(each.term for each in postings),
+        np.array(rarity, dtype=np.float32),
+        holds.reshape(len(postings), len(rows)),
+    )
 
 
-def _idf(count: int, holding: int) -> float:
+def idf(count: int, holding: int) -> float:
+    """How rare a term is that `holding` of `count` rows have; above 0."""
     return float(np.log1p((count - holding + 0.5) / (holding + 0.5)))
 
 
@@ -102,7 +113,7 @@ class InMemoryLexicalIndex:
         held = self._rows.get(namespace, {})
         counts = [held.get(row, Counter[str]()) for row in allowed.tolist()]
         postings = [
-            (np.array([count[term] for count in counts], dtype=np.int32), weight)
+            Postings(term, np.array([count[term] for count in counts], dtype=np.int32), weight)
             for term, weight in Counter(terms).items()
         ]
         return hits(postings, allowed, lengths, limit, self._settings)

@@ -1,8 +1,8 @@
-"""The seams of retrieval: encoders, indexes and rerankers, each held to one contract in `tests/contract`.
+"""The seams of retrieval: encoders and indexes, each held to one contract in `tests/contract`.
 
-Rows are int64 row numbers of the memory table: never reused, one per memory for its whole life. Vectors are float32 of
-unit length, so that an inner product is a cosine. The namespace is a required argument of everything that reads or
-writes rows: it is the hard wall, not a filter.
+Rows are int64 numbers that are never reused: in every index the keys of passages, which are a memory's row and the
+number of the passage in it (`retrieval.passages`). Vectors are float32 of unit length, so that an inner product is a
+cosine. The namespace is a required argument of everything that reads or writes rows: it is the hard wall, not a filter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ class VectorChange:
     """One change to an index.
 
     Attributes:
-        row: the memory's row number.
+        row: the key of a passage.
         version: the memory's version that this comes from.
         digest: 8 bytes over what was encoded, so that `verify` sees a stale vector.
         vector: `[D]` float32 of unit length, or None to delete the row (and overwrite its bytes on disk).
@@ -163,14 +163,23 @@ class LexicalHits:
     """What a lexical search found.
 
     Attributes:
-        rows: `[K]` best first; scores: `[K]`, above 0.
-        ceiling: what no score of this query reaches, whatever a row holds: scores divided by it compare between
-        queries.
+        rows: `[K]` best first.
+        scores: `[K]`, above 0.
+        terms: the `T` distinct terms that were searched for.
+        rarity: `[T]` the idf of each among the searched rows.
+        holds: `[T, K]` whether a row has a term.
     """
 
     rows: Rows
     scores: Floats
-    ceiling: float
+    terms: tuple[str, ...]
+    rarity: Floats
+    holds: NDArray[np.bool_]
+
+    @property
+    def ceiling(self) -> float:
+        """What no score of a query without repeated terms reaches, whatever a row holds."""
+        return float(self.rarity.sum())
 
 
 class LexicalIndex(Protocol):
@@ -187,12 +196,4 @@ class LexicalIndex(Protocol):
                 statistics, so that no other row, of this tenant or another, changes a score.
             lengths: `[N]` analysed terms in each of them.
         """
-        ...
-
-
-class Reranker(Protocol):
-    """Orders candidates again, by looking at query and text together."""
-
-    def rerank(self, query: str, texts: Sequence[str], scores: Floats) -> Floats:
-        """New scores `[N]` for the candidates, higher is better, from their texts and first scores `[N]`."""
         ...

@@ -5,7 +5,7 @@ import ...`); take the rest as fixtures.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 
 from memory.model import Item, Memory
@@ -24,6 +25,8 @@ from recalld.core.access import DEFAULT_NAMESPACE, Principal
 from recalld.core.config import Settings, load_settings
 from recalld.core.db import Database
 from recalld.core.ids import Prefix
+from retrieval.encode_hash import DIMENSIONS, HashEncoder
+from retrieval.ports import Floats, TokenVectors
 
 hypothesis.settings.register_profile("recalld", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("recalld")
@@ -69,6 +72,29 @@ def make_memory(number: int, text: str = "", namespace: str = DEFAULT_NAMESPACE,
     at = NOW + timedelta(seconds=number)
     given = {"created_at": at, "recorded_at": at} | own
     return Memory(f"mem_{number:026d}", namespace, Item(text or f"memory {number}", **fields), **given)
+
+
+def long_text(*sentences: str, title: str = "") -> str:
+    """A text of one passage a sentence, which begins the passage; between them nothing that a test would ask for."""
+    filler = "So it went on and on for quite some time. "
+    passages = [f"{title}\n{sentence} " if title and not n else f"{sentence} " for n, sentence in enumerate(sentences)]
+    return "\n\n".join((said + filler * ((990 - len(said)) // len(filler))).rstrip() for said in passages)
+
+
+class TurnedEncoder(HashEncoder):
+    """The reference encoder turned around, so that the signs of a token's vector tell something; same cosines."""
+
+    TURN, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((DIMENSIONS, DIMENSIONS)).astype(np.float32))
+
+    @property
+    def name(self) -> str:
+        return "turned-256"
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        return super().encode(texts) @ self.TURN
+
+    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return [TokenVectors(found.tokens, found.vectors @ self.TURN) for found in super().encode_tokens(texts)]
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,12 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver) -> 
     assert found[0].memory.id == first.id
     assert len(found) == 3
     drive(alice, "recall", "Porto", as_of="2026-03-01T00:00:00Z", known_at=later)
+    about_home = {"metadata.topic": "home", "occurred_at": {"lt": later}}
+    assert [hit.memory.id for hit in drive(alice, "recall", "notes", filter=about_home)] == [first.id]
+    assert drive(alice, "context", "notes", filter={"not": {"id": {"exists": True}}}).blocks == ()
+    voted = drive(alice, "feedback", found.recall_id, first.id, True)
+    assert (voted.useful, voted.votes.useful, voted.votes.useless) == (True, 1, 0)
+    assert drive(alice, "feedback", found.recall_id, first.id, None).votes.useful == 0
     packed = drive(alice, "context", "who moved to Porto?", token_budget=80, limit=5)
     assert first.id in packed.blocks[0].memory_ids
     assert 0 < packed.tokens <= 80
@@ -191,6 +197,11 @@ def test_each_error_of_the_server_is_the_class_that_the_sdk_promises(drive: Driv
     assert [error.field for error in invalid.value.errors] == ["items.0.kind"]
     with pytest.raises(InvalidRequest):
         drive(bob, "recall", "x", limit=101)
+    with pytest.raises(InvalidRequest) as invalid:
+        drive(bob, "recall", "x", filter={"and": [{"metadata.n": {"near": 1}}]})
+    assert [error.field for error in invalid.value.errors] == ["filter.and.0.metadata.n.near"]
+    with pytest.raises(NotFound):
+        drive(bob, "feedback", "rec_00000000000000000000000000", kept.id, True)
     with pytest.raises(PreconditionFailed):
         drive(bob, "update", kept.id, if_match=7, text="two")
     drive(bob, "forget", kept.id)

@@ -89,13 +89,16 @@ def upgrade() -> None:
         sa.Column("valid_to", sa.Text(), nullable=True),
         sa.Column("order_at", sa.Text(), nullable=False),
         sa.Column("terms", sa.Integer(), nullable=False),
+        sa.Column("passages", sa.Text(), nullable=True),
+        sa.Column("traits", sa.Integer(), nullable=False),
         sa.Column("deriver_name", sa.Text(), nullable=True),
         sa.Column("deriver_version", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("row", name=op.f("pk_memories")),
         sa.UniqueConstraint("id", name=op.f("uq_memories_id")),
         sqlite_autoincrement=True,
     )
-    searched = ["state", "kind", "expires_at", "agent_id", "session_id", "terms", "speaker"]
+    searched = ["state", "kind", "expires_at", "agent_id", "session_id", "terms", "passages", "speaker"]
+    searched += ["role", "traits", "order_at"]
     op.create_index("ix_memories_namespace", "memories", ["namespace", "row", *searched, "user_id"], unique=False)
     op.create_index("ix_memories_namespace_agent_id", "memories", ["namespace", "agent_id", "row"], unique=False)
     op.create_index(

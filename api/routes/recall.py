@@ -1,10 +1,11 @@
-"""`/v1/recall` and `/v1/context`: what matters now, as memories or as a text for a prompt."""
+"""`/v1/recall` and `/v1/context`: what matters now, as memories or as a text for a prompt; `/v1/feedback` on both."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from api.deps import Caller, ServiceDep
+from api.deps import Caller, Once, ServiceDep, WriteTransaction
 from api.limits import JsonRoute
 from api.schemas import ContextIn, ContextOut, RecallIn, RecallOut
+from api.schemas_feedback import FeedbackIn, FeedbackOut
 from memory.context import pack
 from memory.recall import Question, Recall
 from recalld.core.access import Principal
@@ -28,8 +29,23 @@ def context(body: ContextIn, who: Caller, service: ServiceDep) -> ContextOut:
     if budget > most:
         raise InvalidInput.of("token_budget", f"1 to {most}", most)
     answer = ask(service, who, body.to_question())
-    packed = pack([hit.memory for hit in answer.results], budget, service.token_counter())
+    memories, passages = [hit.memory for hit in answer.results], [hit.passage for hit in answer.results]
+    packed = pack(memories, budget, service.token_counter(), passages)
     return ContextOut.of(packed, answer)
+
+
+@router.post("/feedback", response_model=FeedbackOut)
+def give_feedback(body: FeedbackIn, once: Once) -> Response:
+    """Vote on a memory that a recall gave: it ranks a little higher or lower from then on. One vote for each memory of
+    each recall; a later one takes its place, and `null` withdraws it."""
+    # Recalls are noted after their replies, and this vote may be about the last one.
+    once.service.recall_log.flush()
+
+    def act(write: WriteTransaction) -> tuple[FeedbackOut, list[str]]:
+        votes = once.service.memories.vote(write.store, once.who, body.recall_id, body.memory_id, body.useful)
+        return FeedbackOut.of(body, votes), [body.memory_id]
+
+    return once.run(200, act)
 
 
 def ask(service: ServiceDep, who: Principal, question: Question) -> Recall:

@@ -41,14 +41,17 @@ from recalld_client.models import (
     Context,
     ContextBlock,
     Embeddings,
+    Feedback,
     Health,
     Hit,
     Memory,
+    Passage,
     Readiness,
     Recall,
     Receipt,
     Stats,
     Usage,
+    Votes,
 )
 from recalld_client.retry import RetrySettings
 from recalld_client.scoped import Scope
@@ -69,6 +72,7 @@ __all__ = [
     "Context",
     "ContextBlock",
     "Embeddings",
+    "Feedback",
     "FieldError",
     "Forbidden",
     "Gone",
@@ -78,6 +82,7 @@ __all__ = [
     "InvalidValue",
     "Memory",
     "NotFound",
+    "Passage",
     "PreconditionFailed",
     "RateLimited",
     "Readiness",
@@ -97,5 +102,6 @@ __all__ = [
     "Unavailable",
     "UnexpectedReply",
     "Usage",
+    "Votes",
     "__version__",
 ]

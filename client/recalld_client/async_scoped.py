@@ -11,7 +11,7 @@ from recalld_client import operations
 from recalld_client.batches import acknowledging
 from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
-from recalld_client.models import Chat, Context, Memory, Recall, Receipt
+from recalld_client.models import Chat, Context, Feedback, Memory, Recall, Receipt
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
 from recalld_client.streaming import AsyncChatStream
@@ -221,6 +221,7 @@ class AsyncBindable:
         as_of: Time | None = None,
         known_at: Time | None = None,
         now: Time | None = None,
+        filter: Mapping[str, object] | None = None,
         explain: bool = False,
     ) -> Recall:
         """The memories that matter for a query, best first.
@@ -232,6 +233,8 @@ class AsyncBindable:
             as_of: leave out what occurred or held only later.
             known_at: leave out what was recorded later.
             now: the time from which "last week" in the query is read.
+            filter: only memories for which it holds, such as `{"metadata.topic": "home"}` or
+                `{"or": [{"speaker": "Ann"}, {"occurred_at": {"gte": moment}}]}`.
             explain: say what each score is made of.
         """
         return await self._transport.send(
@@ -243,6 +246,7 @@ class AsyncBindable:
                 as_of=as_of,
                 known_at=known_at,
                 now=now,
+                filter=filter,
                 explain=explain,
             )
         )
@@ -257,6 +261,7 @@ class AsyncBindable:
         as_of: Time | None = None,
         known_at: Time | None = None,
         now: Time | None = None,
+        filter: Mapping[str, object] | None = None,
     ) -> Context:
         """The same as `recall`, packed into at most `token_budget` tokens of text for a prompt.
 
@@ -274,7 +279,24 @@ class AsyncBindable:
                 as_of=as_of,
                 known_at=known_at,
                 now=now,
+                filter=filter,
             )
+        )
+
+    async def feedback(
+        self, recall_id: str, memory_id: str, useful: bool | None, *, idempotency_key: str | None = None
+    ) -> Feedback:
+        """Say whether a memory that a recall gave was of use; it ranks higher or lower from then on.
+
+        Args:
+            recall_id: of a `Recall`, a `Context` or a `Chat`.
+            useful: a later vote on the same memory of the same recall replaces this one; None withdraws it.
+
+        Raises:
+            NotFound: there is no such recall here, or it did not give this memory.
+        """
+        return await self._transport.send(
+            operations.feedback(recall_id, memory_id, useful, idempotency_key=idempotency_key)
         )
 
     async def chat(

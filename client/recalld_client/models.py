@@ -98,6 +98,13 @@ class Receipt(Model):
     digest: str | None = None
 
 
+class Passage(Model):
+    """Characters [start, end) of a memory's text."""
+
+    start: int
+    end: int
+
+
 class Hit(Model):
     """One recalled memory.
 
@@ -105,12 +112,14 @@ class Hit(Model):
         score: what the results are ordered by; comparable within one recall only.
         relevance: a calibrated probability in [0, 1] that it answers the query.
         signals: what the score is made of.
+        passage: of a long text, the part that answers best; None: all of it.
     """
 
     memory: Memory
     score: float
     relevance: float
     signals: dict[str, Any] | None = None
+    passage: Passage | None = None
 
 
 class Recall(Model):
@@ -161,6 +170,27 @@ class Context(Model):
     recall_id: str
     relevant: bool
     pending: int = 0
+
+
+class Votes(Model):
+    """How often a memory was found useful, and how often useless."""
+
+    useful: int
+    useless: int
+
+
+class Feedback(Model):
+    """A vote as it was kept.
+
+    Attributes:
+        useful: None: it was withdrawn.
+        votes: on this memory, over all recalls.
+    """
+
+    recall_id: str
+    memory_id: str
+    useful: bool | None
+    votes: Votes
 
 
 class Citation(Model):

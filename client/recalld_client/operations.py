@@ -16,7 +16,7 @@ from recalld_client import wire
 from recalld_client.batches import batches, body_of, item_json
 from recalld_client.calls import Call, Listing, Reply, T, object_of, query, read_memories, reads
 from recalld_client.errors import InvalidValue
-from recalld_client.models import Chat, Context, Embeddings, Health, Memory, Readiness, Recall, Receipt, Stats
+from recalld_client.models import Chat, Context, Embeddings, Feedback, Health, Memory, Readiness, Recall, Receipt, Stats
 from recalld_client.scopes import Bound
 
 Messages = str | Sequence[Mapping[str, object]]
@@ -171,10 +171,11 @@ def recall(
     as_of: wire.Time | None = None,
     known_at: wire.Time | None = None,
     now: wire.Time | None = None,
+    filter: Mapping[str, object] | None = None,
     explain: bool = False,
 ) -> Call[Recall]:
     """`POST /v1/recall`"""
-    asked = _question(bound, query, limit, kinds, as_of, known_at, now)
+    asked = _question(bound, query, limit, kinds, as_of, known_at, now, filter)
     return _ask("/v1/recall", asked | ({"explain": True} if explain else {}), reads(Recall))
 
 
@@ -188,10 +189,19 @@ def context(
     as_of: wire.Time | None = None,
     known_at: wire.Time | None = None,
     now: wire.Time | None = None,
+    filter: Mapping[str, object] | None = None,
 ) -> Call[Context]:
     """`POST /v1/context`"""
-    asked = _question(bound, query, limit, kinds, as_of, known_at, now)
+    asked = _question(bound, query, limit, kinds, as_of, known_at, now, filter)
     return _ask("/v1/context", asked | _given(token_budget=token_budget), reads(Context))
+
+
+def feedback(
+    recall_id: str, memory_id: str, useful: bool | None, *, idempotency_key: str | None = None
+) -> Call[Feedback]:
+    """`POST /v1/feedback`"""
+    vote = {"recall_id": recall_id, "memory_id": memory_id, "useful": useful}
+    return _write("POST", "/v1/feedback", reads(Feedback), wire.encode(wire.to_json(vote, "")), key=idempotency_key)
 
 
 def chat(
@@ -329,6 +339,7 @@ def _question(
     as_of: wire.Time | None,
     known_at: wire.Time | None,
     now: wire.Time | None,
+    filter: Mapping[str, object] | None,
 ) -> dict[str, object]:
     return _given(
         query=wire.text(query, "query"),
@@ -338,6 +349,7 @@ def _question(
         as_of=as_of,
         known_at=known_at,
         now=now,
+        filter=filter,
     )
 
 

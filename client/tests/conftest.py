@@ -54,6 +54,7 @@ class FakeRecalld:
 
     def __init__(self) -> None:
         self.versions: dict[str, list[dict[str, Any]]] = {}
+        self.votes: dict[tuple[str, str], bool | None] = {}
         self.kept: dict[str, tuple[bytes, httpx2.Response]] = {}
         self.requests: list[httpx2.Request] = []
         self.script: deque[Exception | httpx2.Response | str | None] = deque()
@@ -105,6 +106,11 @@ class FakeRecalld:
                 return self._one(method, memory_id, rest, body, request)
             case ("POST", "v1", "recall"):
                 return httpx2.Response(200, json=self._recall(body["query"], body.get("scope", {}), body["limit"]))
+            case ("POST", "v1", "feedback"):
+                self.votes[body["recall_id"], body["memory_id"]] = body["useful"]
+                given = [vote for (_, memory_id), vote in self.votes.items() if memory_id == body["memory_id"]]
+                votes = {"useful": given.count(True), "useless": given.count(False)}
+                return httpx2.Response(200, json=body | {"votes": votes})
             case ("POST", "v1", "context"):
                 return httpx2.Response(200, json=self._context(body))
             case ("POST", "v1", "chat", "completions"):

@@ -226,6 +226,35 @@ def test_recall_sends_its_question_and_is_a_sequence_of_hits(client, fake):
     assert (len(recall), recall.relevant, recall.pending, recall.took_ms) == (2, True, 0, 1.5)
 
 
+def test_a_filter_is_sent_as_json_with_its_times(client, fake):
+    wanted = {"metadata.topic": "home", "or": [{"speaker": None}, {"occurred_at": {"gte": MORNING, "in": (MORNING,)}}]}
+    sent = {
+        "metadata.topic": "home",
+        "or": [
+            {"speaker": None},
+            {"occurred_at": {"gte": "2026-03-14T09:00:00+00:00", "in": ["2026-03-14T09:00:00+00:00"]}},
+        ],
+    }
+    client.recall("where?", filter=wanted)
+    client.context("where?", filter=wanted)
+    assert [body["filter"] for body in fake.bodies] == [sent, sent]
+    with pytest.raises(InvalidValue, match=r"^filter\.metadata\.n\.gt: JSON has no NaN or infinity$"):
+        client.recall("where?", filter={"metadata.n": {"gt": float("nan")}})
+
+
+def test_a_vote_is_a_write_and_none_withdraws_it(client, fake):
+    memory = client.add("she lives in Lisbon")
+    recall = client.recall("where she lives")
+    voted = client.feedback(recall.recall_id, memory.id, True)
+    assert fake.bodies[-1] == {"recall_id": "rec_1", "memory_id": memory.id, "useful": True}
+    assert "idempotency-key" in fake.requests[-1].headers
+    assert (voted.useful, voted.votes.useful, voted.votes.useless) == (True, 1, 0)
+    withdrawn = client.scope(user_id="alice").feedback(recall.recall_id, memory.id, None, idempotency_key="mine")
+    assert fake.bodies[-1]["useful"] is None
+    assert fake.requests[-1].headers["idempotency-key"] == "mine"
+    assert (withdrawn.useful, withdrawn.votes.useful) == (None, 0)
+
+
 def test_a_recall_that_finds_nothing_says_so(client):
     recall = client.recall("anything?")
     assert (list(recall), recall.relevant) == ([], False)

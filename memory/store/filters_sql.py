@@ -2,20 +2,45 @@
 
 Every condition begins with the namespace. Metadata is compared in SQL through `json_each`, by the same rules as
 `memory.store.inmemory.metadata_equals`: text by text, numbers by value, `true`, `false` and `null` by name.
+
+A filter means here what it means in `retrieval.filter_match`. Invariant: no condition of one is ever NULL, so that NOT
+is the complement; hence each comparison of a column stands beside `IS NOT NULL`, and those of metadata within EXISTS.
+Keys are compared as values and not as JSON paths, which can not name a key with a quote in it; numbers of a filter are
+read from JSON text as the stored ones are, so that equal ones are equal.
 """
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Float, and_, exists, func, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    TableValuedAlias,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy import cast as sql_cast
 
 from memory.model import Selection
 from memory.store.tables import memories, sources
+from recalld.core.db import dump_json
 from recalld.core.scope import SCOPE_FIELDS, Scope
+from retrieval.filters import METADATA, All, AnyOf, Comparison, Filter, Not, Value
 
 NAMED_VALUES = ("true", "false", "null")
+NUMBER_TYPES = ("integer", "real")
+_ORDER = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 
 def conditions(namespace: str, selection: Selection, now: datetime) -> list[ColumnElement[bool]]:
@@ -44,6 +69,8 @@ def conditions(namespace: str, selection: Selection, now: datetime) -> list[Colu
         )
         found.append(m.id.in_(links))
     found += metadata_conditions(selection.metadata)
+    if selection.filter is not None:
+        found.append(filter_condition(selection.filter))
     return found
 
 
@@ -70,7 +97,7 @@ def metadata_conditions(wanted: Mapping[str, str]) -> list[ColumnElement[bool]]:
             same = or_(same, entry.c.type == value)
         number = as_number(value)
         if number is not None:
-            same = or_(same, and_(entry.c.type.in_(("integer", "real")), sql_cast(entry.c.value, Float) == number))
+            same = or_(same, and_(entry.c.type.in_(NUMBER_TYPES), sql_cast(entry.c.value, Float) == number))
         found.append(exists(select(literal(1)).select_from(entry).where(entry.c.key == key, same)))
     return found
 
@@ -82,3 +109,80 @@ def as_number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def filter_condition(wanted: Filter) -> ColumnElement[bool]:
+    """A filter as one condition that is true or false for every memory."""
+    match wanted:
+        case All(parts):
+            return and_(*map(filter_condition, parts))
+        case AnyOf(parts):
+            return or_(*map(filter_condition, parts))
+        case Not(part):
+            return not_(filter_condition(part))
+    return _in_metadata(wanted) if wanted.field == METADATA else _in_column(wanted)
+
+
+def _in_column(wanted: Comparison) -> ColumnElement[bool]:
+    column = memories.c[wanted.field]
+    there = column.is_not(None)
+    given = [value for value in wanted.values if value is not None]
+    match wanted.operation:
+        case "exists":
+            return there
+        case "in":
+            same = and_(there, column.in_(given))
+            return same if len(given) == len(wanted.values) else or_(column.is_(None), same)
+        case "contains":
+            return and_(there, func.instr(column, given[0]) > 0)
+    return and_(there, _ORDER[wanted.operation](column, given[0]))
+
+
+def _in_metadata(wanted: Comparison) -> ColumnElement[bool]:
+    """An EXISTS that goes down one key with each `json_each`; what is no object has none."""
+    found: list[ColumnElement[bool]] = []
+    inside: Any = memories.c.metadata
+    for key in wanted.keys:
+        entry = _members(inside)
+        found.append(entry.c.key == literal(key))
+        inside = case((entry.c.type == "object", entry.c.value))
+
+    def has(*more: ColumnElement[bool]) -> ColumnElement[bool]:
+        return exists(select(literal(1)).where(*found, *more))
+
+    match wanted.operation:
+        case "exists":
+            return has()
+        case "in":
+            given = [value for value in wanted.values if value is not None]
+            same = has(_is_any(entry, given))
+            return same if len(given) == len(wanted.values) else or_(not_(has(entry.c.type != "null")), same)
+        case "contains":
+            member = _members(case((entry.c.type == "array", entry.c.value)))
+            inside_array = exists(select(literal(1)).where(_is_any(member, wanted.values)).correlate(entry))
+            part = wanted.values[0]
+            if not isinstance(part, str):
+                return has(inside_array)
+            return has(or_(and_(entry.c.type == "text", func.instr(entry.c.value, part) > 0), inside_array))
+    bound = wanted.values[0]
+    compare = _ORDER[wanted.operation]
+    if isinstance(bound, str):
+        return has(entry.c.type == "text", compare(entry.c.value, literal(bound)))
+    return has(entry.c.type.in_(NUMBER_TYPES), compare(entry.c.value, func.json_extract(dump_json(bound), "$")))
+
+
+def _members(json: Any) -> TableValuedAlias:
+    """The members of a JSON object or array; none where it is NULL."""
+    return func.json_each(json).table_valued("key", "value", "type", joins_implicitly=True)
+
+
+def _is_any(entry: TableValuedAlias, values: Sequence[Value]) -> ColumnElement[bool]:
+    """Whether a member is one of these values: of the same type, and equal."""
+    names = {None: "null", True: "true", False: "false"}
+    plain = [value for value in values if isinstance(value, str | int | float) and not isinstance(value, bool)]
+    named = [names[value] for value in values if value is None or isinstance(value, bool)]
+    given = func.json_each(dump_json(plain)).table_valued("value")
+    same = (
+        and_(entry.c.type.in_(("text", *NUMBER_TYPES)), entry.c.value.in_(select(given.c.value))) if plain else false()
+    )
+    return or_(same, entry.c.type.in_(named)) if named else same

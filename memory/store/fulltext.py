@@ -1,10 +1,11 @@
 """Full text on SQLite's FTS5, written in the transaction of the add, scored by our own BM25.
 
 FTS5 only finds rows; it never ranks. Its `bm25()` has fixed constants, counts every tenant's rows, and costs 60 times
-the match itself on a shared table. So the table holds *analysed* terms and two kinds of addition:
+the match itself on a shared table. So the table holds *analysed* terms, a row a passage under its key
+(`retrieval.passages`), and two kinds of addition:
 
 - tags: one term for the namespace and one for each scope field in it, ANDed into every match, so that a match touches
-  the caller's own rows;
+  the caller's own rows, and one that tells the passages of long texts apart;
 - counts: a term that stands n times in a row is also kept as `term:2` ... `term:n` (n <= 8; U+E000 stands where the
   colon is, which FTS5 keeps inside a token and analysis never emits), so that term frequencies are read from posting
   lists and the text itself never is.
@@ -20,18 +21,28 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, bindparam, false, literal_column, select, text
+from sqlalchemy import ColumnElement, Connection, false, literal_column, select, text
 
+from memory.ingest import row_traits
+from memory.model import Memory
 from memory.store.tables import memories
 from recalld.core.scope import Scope
 from retrieval.analysis import query_terms
-from retrieval.lexical_memory import COUNT_MAX, hits
+from retrieval.lexical_memory import COUNT_MAX, Postings, hits
+from retrieval.passages import PASSAGE_BITS, PASSAGES_MAX, key
 from retrieval.ports import LexicalHits, Rows
 
 _MARK = "\ue000"
-_INSERT = text("INSERT OR REPLACE INTO memory_fts (rowid, tags, body) VALUES (:row, :tags, :body)")
-_DELETE = text("DELETE FROM memory_fts WHERE rowid IN :rows").bindparams(bindparam("rows", expanding=True))
-_MATCH = text("SELECT rowid FROM memory_fts WHERE memory_fts MATCH :match")
+_INSERT = text("INSERT OR REPLACE INTO memory_fts (rowid, tags, body) VALUES (:key, :tags, :body)")
+_DELETE = text("DELETE FROM memory_fts WHERE rowid BETWEEN :first AND :last")
+# Memories with a passage that matches, or with passages that match each of several.
+_HOLDING = text(f"""
+SELECT rowid >> {PASSAGE_BITS} AS row FROM memory_fts WHERE memory_fts MATCH :together
+UNION ALL
+SELECT f.rowid >> {PASSAGE_BITS}
+FROM json_each(:apart) AS each JOIN memory_fts AS f ON f.memory_fts MATCH each.value
+GROUP BY f.rowid >> {PASSAGE_BITS} HAVING count(DISTINCT each.key) = :count
+""")
 # Many matches in one statement, all rows of one in one value: to read them one by one took longer than to find them.
 _MATCHES = text("""
 SELECT (SELECT json_group_array(rowid) FROM memory_fts WHERE memory_fts MATCH each.value)
@@ -39,43 +50,61 @@ FROM json_each(:wanted) AS each ORDER BY each.key
 """)
 
 
-def write(connection: Connection, namespace: str, rows: Iterable[tuple[int, Scope, Sequence[str]]]) -> None:
-    """Index rows by their analysed terms, in place of what was indexed of them."""
+def write(connection: Connection, namespace: str, rows: Iterable[tuple[int, Scope, Sequence[Sequence[str]]]]) -> None:
+    """Index memories that are not there by the analysed terms of each of their passages."""
     values = [
-        {"row": row, "tags": " ".join(tags(namespace, scope)), "body": _body(terms)} for row, scope, terms in rows
+        {"key": key(row, number), "tags": tagged, "body": body}
+        for row, scope, terms in rows
+        for number, (tagged, body) in enumerate(expected(namespace, scope, terms))
     ]
     if values:
         connection.execute(_INSERT, values)
 
 
 def remove(connection: Connection, rows: Sequence[int]) -> int:
-    """Take rows out; returns how many were there."""
-    return sum(
-        connection.execute(_DELETE, {"rows": list(rows[start : start + 500])}).rowcount
-        for start in range(0, len(rows), 500)
-    )
+    """Take memories out, all their passages; returns how many passages were there."""
+    ranges = [{"first": key(row), "last": key(row, PASSAGES_MAX - 1)} for row in rows]
+    return connection.execute(_DELETE, ranges).rowcount if ranges else 0
 
 
-def expected(namespace: str, scope: Scope, terms: Sequence[str]) -> tuple[str, str]:
-    """The tags and body that a row should have."""
-    return " ".join(tags(namespace, scope)), _body(terms)
+def expected(namespace: str, scope: Scope, terms: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
+    """The tags and body that each passage of a memory should have."""
+    tagged = " ".join([*tags(namespace, scope), *([_split_tag(namespace)] if len(terms) > 1 else [])])
+    return [(tagged, _body(passage)) for passage in terms]
+
+
+def analysed_columns(memory: Memory, terms: Sequence[Sequence[str]]) -> dict[str, int | str | None]:
+    """The columns of `memories` that are read off its text: terms, those of each passage, traits."""
+    lengths = [len(passage) for passage in terms]
+    return {
+        "terms": sum(lengths),
+        "passages": json.dumps(lengths) if len(lengths) > 1 else None,
+        "traits": row_traits(memory),
+    }
 
 
 def tags(namespace: str, scope: Scope) -> list[str]:
     """The terms that stand for a namespace and for each given field of a scope within it."""
     named = [("n", ""), *((name[0], value) for name, value in scope.given().items())]
-    key = hashlib.blake2b(namespace.encode(), digest_size=32).digest()
-    return [letter + hashlib.blake2b(value.encode(), digest_size=10, key=key).hexdigest() for letter, value in named]
+    return [_tag(namespace, letter, value) for letter, value in named]
 
 
 def holds_all(namespace: str, scope: Scope, words: str) -> ColumnElement[bool]:
-    """The condition that a memory holds every word of `words` (analysed); punctuation alone matches nothing."""
+    """The condition that a memory holds every word of `words` (analysed), each in any of its passages.
+
+    Punctuation alone matches nothing.
+    """
     wanted = list(dict.fromkeys(query_terms(words)))
     if not wanted:
         return false()
-    match = " AND ".join([_tagged(namespace, scope), *(f'body : "{term}"' for term in wanted)])
-    found = _MATCH.bindparams(match=match).columns(literal_column("rowid"))
-    return memories.c.row.in_(select(found.subquery().c[0]))
+    tagged, bodies = _tagged(namespace, scope), [f'body : "{term}"' for term in wanted]
+    split = f'{tagged} AND tags : "{_split_tag(namespace)}"'
+    found = _HOLDING.bindparams(
+        together=" AND ".join([tagged, *bodies]),
+        apart=json.dumps([f"{split} AND {body}" for body in bodies]),
+        count=len(wanted),
+    )
+    return memories.c.row.in_(select(found.columns(literal_column("row")).subquery().c[0]))
 
 
 class SqliteLexicalIndex:
@@ -91,7 +120,10 @@ class SqliteLexicalIndex:
         """The best rows by BM25 with the statistics of `allowed`; see `LexicalIndex`."""
         weights = Counter(terms)
         frequencies = self._frequencies(namespace, list(weights), allowed)
-        return hits(list(zip(frequencies, weights.values(), strict=True)), allowed, lengths, limit)
+        postings = [
+            Postings(term, found, weight) for (term, weight), found in zip(weights.items(), frequencies, strict=True)
+        ]
+        return hits(postings, allowed, lengths, limit)
 
     def _frequencies(self, namespace: str, terms: Sequence[str], allowed: Rows) -> list[NDArray[np.int32]]:
         """How often each term stands in each of `allowed`, at most `COUNT_MAX`: a statement a level."""
@@ -116,6 +148,16 @@ def _places(found: Rows, allowed: Rows) -> NDArray[np.intp]:
     inside = places < len(allowed)
     held: NDArray[np.intp] = places[inside][allowed[places[inside]] == found[inside]]
     return held
+
+
+def _tag(namespace: str, letter: str, value: str) -> str:
+    secret = hashlib.blake2b(namespace.encode(), digest_size=32).digest()
+    return letter + hashlib.blake2b(value.encode(), digest_size=10, key=secret).hexdigest()
+
+
+def _split_tag(namespace: str) -> str:
+    """The term that stands in every passage of a memory that has several."""
+    return _tag(namespace, "p", "")
 
 
 def _tagged(namespace: str, scope: Scope) -> str:

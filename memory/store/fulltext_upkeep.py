@@ -1,24 +1,31 @@
 """Full text compared with SQL, and written again from it: `recalld verify` and `recalld reindex`.
 
-Rows are rewritten a batch a transaction, each row replaced in one statement, so full text answers all the while; a
-rebuild that is killed has lost nothing and is simply run again.
+Rows are rewritten a batch a transaction, so full text answers all the while; a rebuild that is killed has lost nothing
+and is simply run again.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from memory.ingest import lexical_terms
 from memory.store import fulltext
 from memory.store.sql import SqlStore
 from memory.store.tables import memories
+from retrieval.passages import PASSAGE_BITS, PASSAGES_MAX, passage_of, row_of
 
-_ENTRIES = text(
-    "SELECT f.rowid, f.tags, f.body, m.terms FROM memory_fts f JOIN memories m ON m.row = f.rowid "
-    "WHERE f.rowid IN :rows"
-).bindparams(bindparam("rows", expanding=True))
-_ORPHANS = text("SELECT rowid FROM memory_fts WHERE rowid NOT IN (SELECT row FROM memories) LIMIT :limit")
+# CROSS JOIN keeps the order: the other way round the whole table is read for each row.
+_ENTRIES = text(f"""
+SELECT f.rowid, f.tags, f.body FROM json_each(:rows) AS each
+CROSS JOIN memory_fts AS f
+  ON f.rowid BETWEEN each.value << {PASSAGE_BITS} AND (each.value << {PASSAGE_BITS}) + {PASSAGES_MAX - 1}
+""")
+_ORPHANS = text(f"""
+SELECT DISTINCT rowid >> {PASSAGE_BITS} FROM memory_fts
+WHERE rowid >> {PASSAGE_BITS} NOT IN (SELECT row FROM memories) LIMIT :limit
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +42,23 @@ def compare(connection: Connection, namespace: str, after: int, limit: int) -> B
     rows = _rows(connection, namespace, after, limit)
     if not rows:
         return None
-    found = {entry[0]: (entry[1], entry[2], entry[3]) for entry in connection.execute(_ENTRIES, {"rows": rows})}
-    wanted = {}
-    for row, memory in SqlStore(connection).load(namespace, rows).items():
+    here = (memories.c.namespace == namespace, memories.c.row.in_(rows))
+    m = memories.c
+    kept = connection.execute(select(m.row, m.terms, m.passages, m.traits).where(*here)).mappings()
+    analysed = {entry["row"]: {name: entry[name] for name in ("terms", "passages", "traits")} for entry in kept}
+    entries = connection.execute(_ENTRIES, {"rows": json.dumps(rows)})
+    found: dict[int, dict[int, tuple[str, str]]] = {row: {} for row in rows}
+    for number, tags, body in entries:
+        found[row_of(number)][passage_of(number)] = tags, body
+    missing, stale = [], []
+    for row, memory in sorted(SqlStore(connection).load(namespace, rows).items()):
         terms = lexical_terms(memory)
-        wanted[row] = (*fulltext.expected(namespace, memory.item.scope, terms), len(terms))
-    missing = tuple(row for row in rows if row not in found)
-    return Batch(tuple(rows), missing, tuple(row for row in rows if row in found and found[row] != wanted[row]))
+        wanted = dict(enumerate(fulltext.expected(namespace, memory.item.scope, terms)))
+        if wanted.keys() - found[row].keys():
+            missing.append(row)
+        elif found[row] != wanted or analysed[row] != fulltext.analysed_columns(memory, terms):
+            stale.append(row)
+    return Batch(tuple(rows), tuple(missing), tuple(stale))
 
 
 def rewrite(connection: Connection, namespace: str, after: int, limit: int) -> list[int]:
@@ -49,20 +66,21 @@ def rewrite(connection: Connection, namespace: str, after: int, limit: int) -> l
     rows = _rows(connection, namespace, after, limit)
     loaded = SqlStore(connection).load(namespace, rows)
     analysed = {row: lexical_terms(memory) for row, memory in loaded.items()}
+    fulltext.remove(connection, rows)
     fulltext.write(connection, namespace, [(row, loaded[row].item.scope, terms) for row, terms in analysed.items()])
     for row, terms in analysed.items():
         here = (memories.c.namespace == namespace, memories.c.row == row)
-        connection.execute(update(memories).where(*here).values(terms=len(terms)))
+        connection.execute(update(memories).where(*here).values(**fulltext.analysed_columns(loaded[row], terms)))
     return rows
 
 
 def orphans(connection: Connection, limit: int = 500) -> list[int]:
-    """Rows of full text that no memory has."""
+    """Memory rows that full text has and SQL has not."""
     return list(connection.scalars(_ORPHANS, {"limit": limit}))
 
 
 def remove(connection: Connection, rows: Sequence[int]) -> int:
-    """Take rows out of full text; returns how many were there."""
+    """Take memories out of full text; returns how many passages were there."""
     return fulltext.remove(connection, rows)
 
 

@@ -13,14 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from memory.ingest import lexical_terms
+from memory.ingest import lexical_terms, row_traits
 from memory.lifecycle import close
-from memory.model import Change, Erased, Memory, Selection
+from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
+from memory.store.columns import session_codes
 from memory.store.filters_sql import NAMED_VALUES, as_number
+from recalld.core.db import format_utc
 from recalld.core.scope import Scope
 from retrieval.analysis import query_terms
+from retrieval.corpus import Columns
+from retrieval.filter_match import holds
 from retrieval.lexical_memory import InMemoryLexicalIndex
+from retrieval.passages import key
 from retrieval.ports import LexicalIndex
 
 
@@ -30,7 +35,8 @@ class _State:
     old: dict[str, list[Memory]] = field(default_factory=dict)
     outbox: dict[int, OutboxEntry] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    recalls: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    recalls: dict[str, tuple[str, Recalled]] = field(default_factory=dict)
+    votes: dict[tuple[str, str, str], bool] = field(default_factory=dict)
     last_row: int = 0
     last_entry: int = 0
 
@@ -106,10 +112,11 @@ class InMemoryStore:
             memories=len(doomed),
             versions=sum(len(self._state.old.pop(memory_id, [])) for memory_id in doomed),
             sources=sum(len(m.sources) for m in doomed.values()),
-            fulltext=len(doomed),
+            fulltext=sum(len(lexical_terms(memory)) for memory in doomed.values()),
             outbox=len(waiting),
             changes=sum(len(set(change.memory_ids) & set(doomed)) for change in self._state.changes),
-            recalls=sum(len(set(given) & set(doomed)) for _, given in self._state.recalls.values()),
+            recalls=sum(len(set(given.memory_ids) & set(doomed)) for _, given in self._state.recalls.values()),
+            feedback=sum(memory_id in doomed for *_, memory_id in self._state.votes),
         )
         for row in rows:
             del self._state.rows[row]
@@ -117,7 +124,9 @@ class InMemoryStore:
             replace(c, memory_ids=tuple(i for i in c.memory_ids if i not in doomed)) for c in self._state.changes
         ]
         for name, (owner, given) in self._state.recalls.items():
-            self._state.recalls[name] = (owner, [i for i in given if i not in doomed])
+            left = tuple(memory_id for memory_id in given.memory_ids if memory_id not in doomed)
+            self._state.recalls[name] = (owner, Recalled(given.scope, left))
+        self._state.votes = {key: vote for key, vote in self._state.votes.items() if key[2] not in doomed}
         self._enqueue(namespace, rows)
         return list(doomed.values()), removed
 
@@ -125,16 +134,26 @@ class InMemoryStore:
 
     def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
         found = sorted((m for m in self._of(namespace) if matches(m, selection, now)), key=lambda m: m.row)
-        rows = np.array([memory.row for memory in found], dtype=np.int64)
-        lengths = np.array([len(lexical_terms(memory)) for memory in found], dtype=np.int32)
-        waiting = [memory.row for memory in found if memory.row in self._state.outbox]
-        return Searchable(rows, lengths, np.array(waiting, dtype=np.int64), [memory.item.speaker for memory in found])
+        passages = [(m, number, len(terms)) for m in found for number, terms in enumerate(lexical_terms(m))]
+        sessions = [None if m.item.scope.session_id is None else m.item.scope for m, *_ in passages]
+        columns = Columns(
+            rows=np.array([key(m.row, number) for m, number, _ in passages], dtype=np.int64),
+            lengths=np.array([length for *_, length in passages], dtype=np.int32),
+            speakers=[m.item.speaker for m, *_ in passages],
+            replies=np.array([m.item.role == "assistant" for m, *_ in passages], dtype=np.bool_),
+            documents=np.array([m.item.kind == "document" for m, *_ in passages], dtype=np.bool_),
+            traits=np.array([row_traits(m) for m, *_ in passages], dtype=np.int64),
+            sessions=session_codes(sessions, [m.row for m, *_ in passages]),
+            moments=np.array([format_utc(m.order_at)[:-1] for m, *_ in passages], dtype="datetime64[us]"),
+        )
+        return Searchable(columns, np.array([m.row for m in found if m.row in self._state.outbox], dtype=np.int64))
 
     def lexical(self, scope: Scope) -> LexicalIndex:
         index = InMemoryLexicalIndex()
         for memory in self._state.rows.values():
             if scope.covers(memory.item.scope):
-                index.add(memory.namespace, memory.row, lexical_terms(memory))
+                for number, terms in enumerate(lexical_terms(memory)):
+                    index.add(memory.namespace, key(memory.row, number), terms)
         return index
 
     def load(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
@@ -173,7 +192,24 @@ class InMemoryStore:
         self._state.changes.append(change)
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
-        self._state.recalls[recall_id] = (namespace, list(ids))
+        self._state.recalls[recall_id] = (namespace, Recalled(scope, tuple(ids)))
+
+    def recalled(self, namespace: str, recall_id: str) -> Recalled | None:
+        owner, given = self._state.recalls.get(recall_id, ("", None))
+        return given if owner == namespace else None
+
+    def vote(self, namespace: str, recall_id: str, memory_id: str, useful: bool | None, at: datetime) -> None:
+        self._state.votes.pop((namespace, recall_id, memory_id), None)
+        if useful is not None:
+            self._state.votes[namespace, recall_id, memory_id] = useful
+
+    def feedback(self, namespace: str, memory_id: str | None = None) -> dict[int, Votes]:
+        found: dict[int, Votes] = {}
+        for memory in self._of(namespace):
+            votes = [vote for key, vote in self._state.votes.items() if key[::2] == (namespace, memory.id)]
+            if votes and memory_id in (None, memory.id):
+                found[memory.row] = Votes(votes.count(True), votes.count(False))
+        return found
 
     def changes(self, namespace: str, limit: int) -> list[Change]:
         return [change for change in reversed(self._state.changes) if change.namespace == namespace][:limit]
@@ -243,8 +279,15 @@ def matches(memory: Memory, selection: Selection, now: datetime) -> bool:
             selection.source_id is None or selection.source_id in memory.sources,
             selection.text is None or _holds_all(memory, selection.text),
             all(metadata_equals(item.metadata, key, value) for key, value in selection.metadata.items()),
+            selection.filter is None or holds(selection.filter, lambda name: _field(memory, name)),
         )
     )
+
+
+def _field(memory: Memory, name: str) -> Any:
+    """A field by the name that it has in a filter."""
+    owner = next(one for one in (memory.item.scope, memory.item, memory) if hasattr(one, name))
+    return getattr(owner, name)
 
 
 def metadata_equals(metadata: Mapping[str, Any], key: str, wanted: str) -> bool:
@@ -262,4 +305,4 @@ def metadata_equals(metadata: Mapping[str, Any], key: str, wanted: str) -> bool:
 
 def _holds_all(memory: Memory, words: str) -> bool:
     wanted = set(query_terms(words))
-    return bool(wanted) and wanted <= set(lexical_terms(memory))
+    return bool(wanted) and wanted <= set().union(*lexical_terms(memory))

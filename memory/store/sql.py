@@ -7,7 +7,6 @@ so a write also puts the turn *after* it in the outbox: `_touch_successors`.
 Invariant: every statement has the namespace in its condition; rows come from `memories` filtered by it.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -32,9 +31,9 @@ from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import close
-from memory.model import Change, Erased, Memory, Selection
+from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
-from memory.store import fulltext
+from memory.store import columns, feedback_sql, fulltext
 from memory.store.filters_sql import conditions, exact_scope_conditions
 from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
@@ -48,6 +47,7 @@ from memory.store.tables import (
     versions,
 )
 from recalld.core.scope import SCOPE_FIELDS, Scope
+from retrieval.passages import rows_of
 from retrieval.ports import LexicalIndex
 
 CHUNK = 500
@@ -89,7 +89,7 @@ class SqlStore:
             return []
         analysed = [lexical_terms(memory) for memory in memories_]
         values = [
-            values_of(memory) | {"namespace": namespace, "id": memory.id, "terms": len(terms)}
+            values_of(memory) | {"namespace": namespace, "id": memory.id} | fulltext.analysed_columns(memory, terms)
             for memory, terms in zip(memories_, analysed, strict=True)
         ]
         rows = list(
@@ -125,7 +125,9 @@ class SqlStore:
         self._connection.execute(insert(versions), values)
         self._touch_successors(namespace, [memory.row])
         analysed = lexical_terms(memory)
-        self._connection.execute(update(memories).where(here).values(**values_of(memory), terms=len(analysed)))
+        values = values_of(memory) | fulltext.analysed_columns(memory, analysed)
+        self._connection.execute(update(memories).where(here).values(**values))
+        fulltext.remove(self._connection, [memory.row])
         fulltext.write(self._connection, namespace, [(memory.row, memory.item.scope, analysed)])
         self._enqueue(namespace, [memory.row])
 
@@ -174,13 +176,15 @@ class SqlStore:
         rows = [memory.row for memory in doomed]
         self._touch_successors(namespace, rows)
         run = self._connection.execute
-        removed: dict[str, int] = dict.fromkeys(("versions", "sources", "changes", "recalls", "outbox", "memories"), 0)
+        places = ("versions", "sources", "changes", "recalls", "feedback", "outbox", "memories")
+        removed: dict[str, int] = dict.fromkeys(places, 0)
         for part in _chunks(gone):
             removed["versions"] += run(delete(versions).where(versions.c.memory_id.in_(part))).rowcount
             link = or_(sources.c.memory_id.in_(part), sources.c.source_id.in_(part))
             removed["sources"] += run(delete(sources).where(link)).rowcount
             removed["changes"] += run(delete(change_memories).where(change_memories.c.memory_id.in_(part))).rowcount
             removed["recalls"] += run(delete(recall_memories).where(recall_memories.c.memory_id.in_(part))).rowcount
+            removed["feedback"] += feedback_sql.remove(self._connection, namespace, part)
         for numbers in _chunks(rows):
             removed["memories"] += run(delete(memories).where(memories.c.row.in_(numbers))).rowcount
             removed["outbox"] += run(delete(outbox).where(outbox.c.row.in_(numbers))).rowcount
@@ -191,21 +195,10 @@ class SqlStore:
     # SearchStore
 
     def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
-        where = _where(namespace, selection, now)
-        m = memories.c
-        columns = (func.json_group_array(column) for column in (m.row, m.terms, m.speaker))
-        found = self._connection.execute(select(*columns).where(*where)).one()
-        rows, lengths, speakers = (json.loads(column) for column in found)
-        order = np.argsort(rows, kind="stable")
-        allowed = np.array(rows, dtype=np.int64)[order]
+        found = columns.read(self._connection, _where(namespace, selection, now))
         waiting = select(outbox.c.row).where(outbox.c.namespace == namespace).order_by(outbox.c.row)
         pending = np.array(list(self._connection.scalars(waiting)), dtype=np.int64)
-        return Searchable(
-            allowed,
-            np.array(lengths, dtype=np.int32)[order],
-            np.intersect1d(pending, allowed, assume_unique=True),
-            [speakers[place] for place in order.tolist()],
-        )
+        return Searchable(found, pending[np.isin(pending, rows_of(found.rows))] if len(pending) else pending)
 
     def lexical(self, scope: Scope) -> LexicalIndex:
         return fulltext.SqliteLexicalIndex(self._connection, scope)
@@ -269,6 +262,15 @@ class SqlStore:
         links = [{"recall_id": recall_id, "place": place, "memory_id": found} for place, found in enumerate(ids)]
         if links:
             self._connection.execute(insert(recall_memories), links)
+
+    def recalled(self, namespace: str, recall_id: str) -> Recalled | None:
+        return feedback_sql.recalled(self._connection, namespace, recall_id)
+
+    def vote(self, namespace: str, recall_id: str, memory_id: str, useful: bool | None, at: datetime) -> None:
+        feedback_sql.vote(self._connection, namespace, recall_id, memory_id, useful, at)
+
+    def feedback(self, namespace: str, memory_id: str | None = None) -> dict[int, Votes]:
+        return feedback_sql.votes(self._connection, namespace, memory_id)
 
     def changes(self, namespace: str, limit: int) -> list[Change]:
         query = select(changes).where(changes.c.namespace == namespace).order_by(changes.c.number.desc()).limit(limit)

@@ -3,15 +3,16 @@
     memories 1--* versions          what a memory said before (the current version is in `memories`)
     memories *--* sources           a derived memory and what it came from
     memories 1--1 outbox            rows whose vector has to be brought up to date
-    memories 1--1 memory_fts        analysed terms; rowid = row
+    memories 1--* memory_fts        analysed terms of each passage; rowid = its key (`retrieval.passages`)
     changes 1--* change_memories    what was decided, on which memories
     recalls 1--* recall_memories    what was given, best first
+    recall_memories 1--1 feedback   whether it was of use
 
 Invariants: `row` is never reused (AUTOINCREMENT), so that an index can never take a new memory for an erased one;
 `external_id` is unique within namespace and exact scope.
 """
 
-from sqlalchemy import Column, Index, Integer, Table, Text, func, text
+from sqlalchemy import Boolean, Column, Index, Integer, Table, Text, func, text
 
 from recalld.core.db import Json, UtcTime, metadata
 
@@ -19,7 +20,10 @@ CONTENT_COLUMNS = (
     "kind", "text", "role", "speaker", "occurred_at", "external_id", "metadata", "user_id", "agent_id", "session_id",
     "expires_at", "frame",
 )  # fmt: skip
-_SEARCHED = ("state", "kind", "expires_at", "agent_id", "session_id", "terms", "speaker")
+_SEARCHED = (
+    "state", "kind", "expires_at", "agent_id", "session_id", "terms", "passages", "speaker", "role", "traits",
+    "order_at",
+)  # fmt: skip
 VERSION_COLUMNS = ("version", "state", "created_at", "recorded_at", "valid_from", "valid_to")
 
 
@@ -56,6 +60,10 @@ memories = Table(
     *_content(),
     Column("order_at", UtcTime, nullable=False),
     Column("terms", Integer, nullable=False),
+    # Terms of each passage as a JSON list; NULL where there is one, which has them all.
+    Column("passages", Text),
+    # Bits of `retrieval.traits.Trait`, read off the text.
+    Column("traits", Integer, nullable=False),
     Column("deriver_name", Text),
     Column("deriver_version", Text),
     # These two hold all that says whether a recall may look at a row, so that it need not read the rows themselves.
@@ -145,4 +153,15 @@ recall_memories = Table(
     Column("place", Integer, primary_key=True),
     Column("memory_id", Text, nullable=False),
     Index("ix_recall_memories_memory_id", "memory_id"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("recall_id", Text, primary_key=True),
+    Column("memory_id", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("useful", Boolean, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_feedback_namespace", "namespace", "memory_id", "useful"),
 )

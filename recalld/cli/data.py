@@ -35,6 +35,12 @@ def scope_options(command: F) -> F:
     return command
 
 
+def filter_option(command: F) -> F:
+    """`--filter`."""
+    told = """Only memories for which it holds, as JSON: '{"metadata.topic": "home"}'."""
+    return click.option("--filter", "filter", metavar="JSON", help=told)(command)
+
+
 @click.command()
 @click.argument("text", required=False)
 @click.option(
@@ -78,6 +84,7 @@ def add(text: str | None, file: Path | None, namespace: str | None, as_json: boo
 @click.option("--limit", default=5, show_default=True, help="At most so many.")
 @click.option("--kind", "kinds", multiple=True, help="Only these kinds.")
 @click.option("--as-of", help="What was so at this time.")
+@filter_option
 @click.option("--explain", is_flag=True, help="Show each result's signals.")
 @scope_options
 @json_option
@@ -107,6 +114,7 @@ def recall(query: str, namespace: str | None, as_json: bool, explain: bool, **gi
 @click.command()
 @click.argument("query")
 @click.option("--token-budget", type=int, help="At most so many tokens.")
+@filter_option
 @scope_options
 @json_option
 def context(query: str, token_budget: int | None, namespace: str | None, as_json: bool, **given: Any) -> None:
@@ -176,7 +184,19 @@ def _question(query: str, given: dict[str, Any]) -> dict[str, Any]:
             body[name] = given[name]
     if given.get("kinds"):
         body["kinds"] = list(given["kinds"])
+    if given["filter"] is not None:
+        body["filter"] = _strict_json(given["filter"], "filter")
     return body
+
+
+def _strict_json(text: str, field: str) -> Any:
+    """The JSON that a text holds, if it can be sent."""
+    try:
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise InvalidInput.of(field, "is not JSON") from None
+    return found
 
 
 def _filled_in(item: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
@@ -237,12 +257,10 @@ def _read_items(file: Path) -> list[Line]:
             if not line.strip():
                 continue
             try:
-                item = json.loads(line.decode())
-                json.dumps(item, ensure_ascii=False, allow_nan=False).encode()
+                text = line.decode()
             except UnicodeDecodeError as error:
                 raise InvalidInput.of(f"line {number}", f"is not UTF-8 at byte {error.start}") from None
-            except (ValueError, RecursionError):
-                raise InvalidInput.of(f"line {number}", "is not JSON") from None
+            item = _strict_json(text, f"line {number}")
             if not isinstance(item, dict):
                 raise InvalidInput.of(f"line {number}", "is not a JSON object")
             items.append((number, item))

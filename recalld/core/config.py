@@ -75,7 +75,9 @@ class Settings(BaseSettings, Limits):
     llm_threads: int = Field(2, ge=1, le=64, description="threads of the local model")
     context_tokens: int = Field(1024, ge=1, description="token budget of a context where the caller gives none")
     pending_encode_max: int = Field(
-        64, ge=0, description="rows not yet indexed that a recall encodes itself, so that it sees the caller's writes"
+        64,
+        ge=0,
+        description="passages not indexed yet that a recall encodes itself, so that it sees the caller's writes",
     )
     idempotency_hours: int = Field(24, ge=1, description="how long an Idempotency-Key is remembered")
     worker: bool = Field(True, description="whether `serve` applies the outbox itself")

@@ -46,6 +46,7 @@ SAMPLES: dict[str, Json | None] = {
     "context": {"query": "a sample"},
     "create_chat_completion": {"messages": [{"role": "user", "content": "a sample"}]},
     "create_embeddings": {"input": "a sample"},
+    "give_feedback": {"recall_id": "rec_x", "memory_id": "mem_x", "useful": True},
 }
 
 
@@ -124,7 +125,7 @@ class Running:
         with self.service.database.read() as connection:
             return [
                 (table, *row)
-                for table in tables or ("memories", "versions", "outbox", "changes", "idempotency_keys")
+                for table in tables or ("memories", "versions", "outbox", "changes", "feedback", "idempotency_keys")
                 for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2")
             ]
 

@@ -195,11 +195,16 @@ def test_an_unknown_field_is_refused_at_every_level(world: World, name: str) -> 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_field_that_is_missing_is_named(world: World, name: str) -> None:
-    required = {"add_memories": "items", "create_chat_completion": "messages", "create_embeddings": "input"}
+    required = {
+        "add_memories": ["items"],
+        "create_chat_completion": ["messages"],
+        "create_embeddings": ["input"],
+        "give_feedback": ["recall_id", "memory_id", "useful"],
+    }
     if name == "update_memory":
         assert world.operations[name].call(world.client, world.memory_id, json={}).status_code == 200
     else:
-        assert world.refused(name, json={}) == (422, [required.get(name, "query")])
+        assert world.refused(name, json={}) == (422, required.get(name, ["query"]))
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -349,6 +354,9 @@ def test_metadata_as_large_and_as_deep_as_allowed_comes_back_as_it_went(world: W
         ("create_chat_completion", {"messages": [{"role": "user", "content": WORD}], "max_tokens": 0}, "max_tokens"),
         ("create_chat_completion", {"messages": [{"role": "user", "content": WORD}], "seed": 10**30}, "seed"),
         ("create_chat_completion", {"messages": [{"role": "user", "content": WORD}], "top_p": 10**30}, "top_p"),
+        ("give_feedback", {"recall_id": "", "memory_id": WORD, "useful": True}, "recall_id"),
+        ("give_feedback", {"recall_id": WORD, "memory_id": LONG[:65], "useful": True}, "memory_id"),
+        ("give_feedback", {"recall_id": f"{WORD}\x00", "memory_id": WORD, "useful": None}, "recall_id"),
         ("update_memory", {"text": LONG}, "text"),
         ("update_memory", {"text": ""}, "text"),
         ("update_memory", {"text": None}, "text"),
@@ -359,6 +367,32 @@ def test_metadata_as_large_and_as_deep_as_allowed_comes_back_as_it_went(world: W
 )  # fmt: skip
 def test_what_is_too_long_too_many_or_out_of_range_is_refused(world: World, name: str, body: Json, field: str) -> None:
     assert world.refused(name, json=body) == (422, [field])
+
+
+@pytest.mark.parametrize("name", ["recall", "context"])
+def test_a_filter_that_is_none_is_refused_by_path_whatever_is_in_it(world: World, name: str) -> None:
+    cases: dict[str, tuple[str, ...]] = {
+        "filter.metadata.a": (
+            '{"metadata.a": 1e999}',
+            '{"metadata.a": ' + "9" * 400 + "}",
+            '{"metadata.a": ["sesame"]}',
+        ),
+        "filter.metadata.a.gt": ('{"metadata.a": {"gt": -1e999}}', '{"metadata.a": {"gt": {"sesame": "sesame"}}}'),
+        "filter.metadata.a.contains": ('{"metadata.a": {"contains": "sesame\\u0000"}}',),
+        "filter.text": ('{"text": "' + LONG + '"}', '{"text": {}}', '{"text": null, "text": 1}'),
+        "filter.and.1.occurred_at.lt": ('{"and": [{"kind": "turn"}, {"occurred_at": {"lt": "sesame"}}]}',),
+        "filter": ("[]", '"sesame"', "7", "{}"),
+        "filter.or": ('{"or": []}', '{"or": "sesame"}', '{"or": {"kind": "sesame"}}'),
+        "filter.or.100.kind": ('{"or": [' + '{"kind": "sesame"}, ' * 5000 + "{}]}",),
+        "filter.not" + ".not" * 7: ('{"not": ' * 40 + '{"kind": "sesame"}' + "}" * 40,),
+    }
+    for field, filters in cases.items():
+        for wanted in filters:
+            body = f'{{"query": "a", "filter": {wanted}}}'.encode()
+            assert world.refused(name, content=body, headers=JSON) == (422, [field]), field
+    for time in TIMES:
+        wrong = {"query": "a", "filter": {"expires_at": {"in": ["2026-03-14T09:00:00Z", time]}}}
+        assert world.refused(name, json=wrong) == (422, ["filter.expires_at.in.1"]), time
 
 
 @pytest.mark.parametrize("name", LISTS)

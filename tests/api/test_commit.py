@@ -10,7 +10,19 @@ from sqlalchemy.exc import OperationalError
 
 from tests.api.conftest import READS, Running, add, operations, problem
 
-WRITES = ("add_memories", "update_memory", "forget_memory", "restore_memory", "erase_memory")
+WRITES = ("add_memories", "update_memory", "forget_memory", "restore_memory", "erase_memory", "give_feedback")
+
+
+def prepared(run: Running, client: TestClient, name: str) -> dict[str, Any]:
+    """What a call of this write needs to succeed: a memory, in the state and recalled as it has to be."""
+    memory_id = add(client, "a note")[0]["id"]
+    if name == "restore_memory":
+        client.post(f"/v1/memories/{memory_id}/forget")
+    if name != "give_feedback":
+        return {"memory_id": memory_id}
+    recall_id = client.post("/v1/recall", json={"query": "note"}).json()["recall_id"]
+    run.service.recall_log.flush()
+    return {"json": {"recall_id": recall_id, "memory_id": memory_id, "useful": True}}
 
 
 @pytest.fixture
@@ -39,42 +51,38 @@ def test_a_commit_that_fails_is_an_error_for_the_client_and_leaves_nothing(
     run: Running, failing_commit: list[str], name: str
 ) -> None:
     client = run.client()
-    memory_id = add(client, "a note")[0]["id"]
-    if name == "restore_memory":
-        client.post(f"/v1/memories/{memory_id}/forget")
+    request = prepared(run, client, name)
     write = next(op for op in operations(run.app) if op.id == name)
     before = run.dump()
     failing_commit.append("disk full")
-    reply = write.call(client, memory_id, headers={"Idempotency-Key": "k"})
+    reply = write.call(client, **request, headers={"Idempotency-Key": "k"})
     assert problem(reply)[:2] == (503, "unavailable")
     assert reply.headers["retry-after"] == "1"
     assert "sample" not in reply.text
     failing_commit.clear()
     assert run.dump() == before
-    assert write.call(client, memory_id, headers={"Idempotency-Key": "k"}).is_success
+    assert write.call(client, **request, headers={"Idempotency-Key": "k"}).is_success
 
 
 @pytest.mark.parametrize("name", WRITES)
 def test_when_the_first_byte_of_the_reply_leaves_another_connection_sees_the_write(run: Running, name: str) -> None:
     client = run.client()
-    memory_id = add(client, "a note")[0]["id"]
-    if name == "restore_memory":
-        client.post(f"/v1/memories/{memory_id}/forget")
+    request = prepared(run, client, name)
     write = next(op for op in operations(run.app) if op.id == name)
-    before = run.dump("memories")
+    before = run.dump("memories", "feedback")
     seen: list[bool] = []
     plain = run.app.build_middleware_stack()
 
     async def watched(scope: Any, receive: Any, send: Any) -> None:
         async def look(message: Any) -> None:
             if message["type"] == "http.response.start":
-                seen.append(run.dump("memories") != before)
+                seen.append(run.dump("memories", "feedback") != before)
             await send(message)
 
         await plain(scope, receive, look)
 
     run.app.middleware_stack = watched
-    assert write.call(client, memory_id).is_success
+    assert write.call(client, **request).is_success
     assert seen == [True]
 
 

@@ -39,6 +39,7 @@ class Owner:
     key: str = ""
     ids: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
+    recalls: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -56,8 +57,9 @@ class World:
 
     def rows_of(self, owners: list[Owner]) -> list[tuple[Any, ...]]:
         """Everything that is kept of them."""
-        rows = self.run.dump("memories", "versions", "idempotency_keys")
-        return [row for row in rows if any(owner.secret in str(row) for owner in owners)]
+        rows = self.run.dump("memories", "versions", "feedback", "idempotency_keys")
+        marks = [mark for owner in owners for mark in (owner.secret, *owner.recalls)]
+        return [row for row in rows if any(mark in str(row) for mark in marks)]
 
 
 @contextlib.contextmanager
@@ -119,6 +121,10 @@ def fill(client: TestClient, owner: Owner) -> None:
     client.post(f"/v1/memories/{owner.ids[1]}/forget")
     for path in ("/v1/memories?limit=1", f"/v1/memories/{owner.ids[0]}/history?limit=1"):
         owner.cursors.append(client.get(path).json()["next_cursor"])
+    for _ in range(2):
+        owner.recalls.append(client.post("/v1/recall", json={"query": "lighthouse"}).json()["recall_id"])
+    vote = {"recall_id": owner.recalls[0], "memory_id": owner.ids[2], "useful": True}
+    client.post("/v1/feedback", json=vote)
 
 
 def anything(*values: Any) -> st.SearchStrategy[Any]:
@@ -132,6 +138,22 @@ def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
 
 SCOPE = some(user_id=anything("ann", "bob", "x"), agent_id=anything("x"), session_id=anything(*SESSIONS))
 KINDS = st.lists(anything("turn", "document", "summary"), max_size=2)
+CONDITION = anything(
+    *({"user_id": user} for user in ("ann", "bob")),
+    *({name: {"exists": True}} for name in ("id", "speaker", "metadata.secret")),
+    {"metadata.project": "shared"},
+    {"text": {"contains": "number"}},
+    {"state": {"in": ["active", "forgotten"]}},
+    {"recorded_at": {"gte": TIMES[2]}},
+)
+WIDE = st.recursive(
+    CONDITION,
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: {"or": parts}) | inner.map(lambda part: {"not": part})
+    ),
+    max_leaves=4,
+)
+"""Filters that hold for as much as they can."""
 QUESTION = {
     "scope": SCOPE,
     "kinds": KINDS,
@@ -140,6 +162,7 @@ QUESTION = {
     "now": anything(*TIMES),
     "limit": anything(1, 5, 100),
     "explain": st.booleans(),
+    "filter": WIDE,
 }
 ITEM = st.builds(
     lambda text, more: {"text": text} | more,
@@ -199,7 +222,14 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
             request["params" if parameter["in"] == "query" else "headers"][name] = draw(strategy)
     if operation.id == "erase_memory" and request["memory_id"] in who.ids:
         request["memory_id"] = "mem_x"
-    if SAMPLES[operation.id] is not None:
+    if operation.id == "give_feedback":
+        recalls = anything("rec_x", *(recall_id for owner in world.owners for recall_id in owner.recalls))
+        request["json"] = {
+            "recall_id": draw(recalls | anything(*who.recalls)),
+            "memory_id": draw(ids | anything(*who.ids)),
+            "useful": draw(anything(True, False, None)),
+        }
+    elif SAMPLES[operation.id] is not None:
         request["json"] = draw(BODIES[operation.id])
     return who, request
 
@@ -223,7 +253,7 @@ def test_no_request_of_one_shows_or_changes_what_is_anothers(world: World, name:
         statuses[reply.status_code] += 1
         told = shown(reply)
         for other in world.others(who):
-            assert [secret for secret in (other.secret, *other.ids) if secret in told] == []
+            assert [secret for secret in (other.secret, *other.ids, *other.recalls) if secret in told] == []
         assert world.rows_of(world.others(who)) == before
 
     holds()
@@ -243,10 +273,11 @@ def test_each_owner_is_shown_its_own_by_every_route_that_shows_memories(fresh: W
             client.get(f"{path}/history"),
             client.post("/v1/recall", json={"query": "lighthouse"}),
             client.post("/v1/context", json={"query": "lighthouse"}),
+            client.post("/v1/recall", json={"query": "lighthouse", "filter": {"not": {"speaker": None}}}),
             client.post("/v1/chat/completions", json=ask | {"recalld": {"remember": False}}),
         ]
-        assert [owner.secret in shown(reply) for reply in replies] == [True] * 6
-        assert len(fresh.rows_of([owner])) == 9
+        assert [owner.secret in shown(reply) for reply in replies] == [True] * 7
+        assert len(fresh.rows_of([owner])) == 10
 
 
 def test_the_same_external_id_is_another_memory_for_each_owner(fresh: World) -> None:

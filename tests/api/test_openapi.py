@@ -65,7 +65,10 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
             for path in ("/healthz", "/readyz", "/metrics", "/v1/memories", "/v1/models", "/v1/stats", one)
         ),
         *(("GET", f"{one}/{name}") for name in ("history", "sources", "derived")),
-        *(("POST", f"/v1/{name}") for name in ("memories", "recall", "context", "chat/completions", "embeddings")),
+        *(
+            ("POST", f"/v1/{name}")
+            for name in ("memories", "recall", "context", "feedback", "chat/completions", "embeddings")
+        ),
         *(("POST", f"{one}/{name}") for name in ("forget", "restore")),
         ("PATCH", one),
         ("DELETE", one),
@@ -140,6 +143,7 @@ def test_replies_are_as_documented_whatever_is_sent(
 ) -> None:
     key = run.key("schemathesis")
     [memory] = add(run.client(key), "a note")
+    recall_id = run.client(key).post("/v1/recall", json={"query": "note", "limit": 100}).json()["recall_id"]
     operation = schemathesis.openapi.from_dict(without_keys(document)).find_operation_by_id(name)
     checks = [*CHECKS, negative_data_rejection] if name not in LENIENT else CHECKS
     headers = {"Authorization": f"Bearer {key}"}
@@ -155,6 +159,8 @@ def test_replies_are_as_documented_whatever_is_sent(
     def holds(case: Any) -> None:
         if mode.is_positive and "memory_id" in case.path_parameters:
             case.path_parameters["memory_id"] = memory["id"]
+        if mode.is_positive and name == "give_feedback":
+            case.body |= {"recall_id": recall_id, "memory_id": memory["id"]}
         reply = case.call_and_validate(base_url="http://localhost", app=app, headers=headers, checks=checks)
         statuses.add(reply.status_code)
 

@@ -3,12 +3,14 @@
 import gzip
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import datasets
+from bench import files
+from bench.corpora import hotpot, musique
 from bench.datasets import Question, Turn, beam, fitting, locomo, longmemeval, questions, real_turns
 from recalld.core.errors import ConfigError
 from recalld.demo import conversation
@@ -46,11 +48,20 @@ def test_a_file_may_be_gzipped_or_given_by_its_folder(locomo_file: Path, tmp_pat
     assert locomo(packed) == locomo(packed / "locomo.json.gz") == locomo(tmp_path) == locomo(locomo_file)
 
 
-@pytest.mark.parametrize(("load", "where"), [(locomo, "snap-research/locomo"), (longmemeval, "xiaowu0162/LongMemEval")])
+@pytest.mark.parametrize(
+    ("load", "where"),
+    [
+        (locomo, "snap-research/locomo"),
+        (longmemeval, "xiaowu0162/LongMemEval"),
+        (partial(beam, "100K"), "mohammadtavakoli78/BEAM"),
+        (hotpot, "hotpotqa.github.io"),
+        (musique, "StonyBrookNLP/musique"),
+    ],
+)
 def test_a_missing_data_set_says_where_to_get_it(
     load: Any, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "DATA", tmp_path / "nothing")
+    monkeypatch.setattr(files, "DATA", tmp_path / "nothing")
     for data in (None, tmp_path / "absent.json", tmp_path):
         with pytest.raises(ConfigError) as raised:
             load(data)
@@ -58,24 +69,9 @@ def test_a_missing_data_set_says_where_to_get_it(
         assert "--data PATH" in raised.value.detail
 
 
-HAYSTACK: dict[str, Any] = {
-    "question_id": "q1",
-    "question_type": "multi-session",
-    "question": "What is my cat called?",
-    "question_date": "2023/05/30 (Tue) 23:40",
-    "answer_session_ids": ["s2"],
-    "haystack_session_ids": ["s1", "s2"],
-    "haystack_dates": ["2023/05/20 (Sat) 02:21", "2023/05/21 (Sun) 10:00"],
-    "haystack_sessions": [
-        [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "  "}],
-        [{"role": "user", "content": "My cat is Mona.", "has_answer": True}],
-    ],
-}
-
-
-def test_longmemeval_names_sessions_and_where_it_can_turns(tmp_path: Path) -> None:
+def test_longmemeval_names_sessions_and_where_it_can_turns(haystack: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "longmemeval_s.json"
-    file.write_text(json.dumps([HAYSTACK]))
+    file.write_text(json.dumps([haystack]))
     (told,) = longmemeval(file)
     assert [(turn.id, turn.role, turn.session) for turn in told.turns] == [
         ("s1:0", "user", "s1"),
@@ -87,8 +83,8 @@ def test_longmemeval_names_sessions_and_where_it_can_turns(tmp_path: Path) -> No
     )
 
 
-def test_a_haystack_may_have_several_questions(tmp_path: Path) -> None:
-    several = HAYSTACK | {"questions": ["one?", "two?"], "answer_session_ids": [["s1"], ["s9"]]}
+def test_a_haystack_may_have_several_questions(haystack: dict[str, Any], tmp_path: Path) -> None:
+    several = haystack | {"questions": ["one?", "two?"], "answer_session_ids": [["s1"], ["s9"]]}
     file = tmp_path / "several.json"
     file.write_text(json.dumps([several]))
     (told,) = longmemeval(file)
@@ -98,21 +94,53 @@ def test_a_haystack_may_have_several_questions(tmp_path: Path) -> None:
     ]
 
 
-def test_a_date_that_is_written_otherwise_is_refused(tmp_path: Path) -> None:
+def test_a_date_that_is_written_otherwise_is_refused(haystack: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "wrong.json"
-    file.write_text(json.dumps([HAYSTACK | {"question_date": "30 May 2023"}]))
+    file.write_text(json.dumps([haystack | {"question_date": "30 May 2023"}]))
     with pytest.raises(ConfigError, match="a date is not written as"):
         longmemeval(file)
 
 
-def test_beam_chats_keep_their_sessions_apart(tmp_path: Path) -> None:
-    for name in ("1", "2"):
-        message = {"id": 0, "role": "user", "text": f"text {name}", "sess": 3, "date": None}
-        (tmp_path / "100K").mkdir(exist_ok=True)
-        (tmp_path / "100K" / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps({"msgs": [message]}).encode()))
-    assert [(turn.id, turn.session, turn.text) for turn in beam(tmp_path)] == [
-        ("100K-1:0", "100K-1:3", "text 1"),
-        ("100K-2:0", "100K-2:3", "text 2"),
+def test_beam_messages_have_the_dates_that_can_be_read_and_questions_are_asked_after_the_last(
+    beam_folder: Path,
+) -> None:
+    (told,) = beam("100K", beam_folder)
+    last = datetime(2024, 4, 5, tzinfo=UTC)
+    assert told.name == "100K-7"
+    assert told.turns[0] == Turn(
+        "0", "0.0", "My canoe is red.", datetime(2024, 3, 15, tzinfo=UTC), speaker=None, role="user"
+    )
+    assert [turn.at for turn in told.turns[1:]] == [None, None, None, last, None, None]
+    assert [(question.category, question.evidence, question.sessions) for question in told.questions] == [
+        ("abstention", frozenset(), frozenset()),
+        ("event_ordering", {"0", "3"}, {"0.0"}),
+        ("knowledge_update", {"1"}, {"0.0"}),
+        ("summarization", frozenset(), frozenset()),
+    ]
+    assert {question.asked_at for question in told.questions} == {last}
+
+
+def test_upstreams_files_of_a_beam_chat_give_the_same(beam_folder: Path, beam_upstream: Path) -> None:
+    same = beam("100K", beam_folder)
+    assert beam("100K", beam_upstream) == beam("100K", beam_upstream / "chats") == same
+    assert beam("100K", beam_upstream / "chats" / "100K" / "7" / "chat.json") == same
+
+
+def test_beam_chats_are_in_the_order_of_their_numbers(beam_folder: Path) -> None:
+    chat = (beam_folder / "500K" / "7.json.gz").read_bytes()
+    for name in ("10", "9"):
+        (beam_folder / "500K" / f"{name}.json.gz").write_bytes(chat)
+    assert [told.name for told in beam("500K", beam_folder)] == ["500K-7", "500K-9", "500K-10"]
+
+
+def test_sessions_of_distinct_chats_are_distinct_among_real_turns(
+    beam_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "DATA", beam_folder.parent)
+    turns, repeated = real_turns(14)
+    assert repeated == 0
+    assert [turn.session for turn in turns] == [
+        f"{chat}:{session}" for chat in (0, 1) for session in ["0.0"] * 4 + ["0.1"] * 3
     ]
 
 
@@ -124,7 +152,7 @@ def test_a_text_is_cut_to_what_one_memory_holds() -> None:
 def test_without_data_sets_the_shipped_conversation_is_written_and_repeats_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    monkeypatch.setattr(files, "DATA", tmp_path)
     shipped = conversation()
     turns, repeated = real_turns(len(shipped) + 3)
     assert repeated == 3

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from bench.locomo import ROWS, run
+from bench.ablation import baselines, rows
+from bench.locomo import run
 from bench.runner import Options
+from retrieval.weights import PipelineSettings
 
 
 def test_a_small_conversation_is_scored_by_hand(locomo_file: Path) -> None:
     found = run(Options(data=locomo_file, encoder="hash"))
-    assert set(found["rows"]) == {*ROWS, "plain dense", "plain bm25", "plain rrf"}
+    assert set(found["rows"]) == {*rows(PipelineSettings()), *baselines(PipelineSettings()), "plain rrf"}
     assert found["turns"] == {"conv-1": 5}
     ours = found["rows"]["ours"]
     assert ours["categories 1-4"]["n"] == 3
@@ -35,3 +37,14 @@ def test_the_rows_differ_and_an_interval_is_of_ours_against_each(locomo_file: Pa
     assert abs(interval["mean"] - (ours["ndcg@10"] - lexical["ndcg@10"])) < 2e-4
     assert interval["low"] <= interval["mean"] <= interval["high"]
     assert found["recall_ms"]["n"] == 4
+
+
+def test_without_ablations_the_baselines_and_the_previous_recipe_are_left(locomo_file: Path) -> None:
+    found = run(Options(data=locomo_file, encoder="hash", ablations=False))
+    assert list(found["rows"]) == ["ours", "previous recipe", "plain dense", "plain bm25", "plain rrf"]
+
+
+def test_the_limit_is_of_conversations(locomo_file: Path) -> None:
+    told = locomo_file.read_text()
+    locomo_file.write_text(f"{told[:-1]},{told[1:-1].replace('conv-1', 'conv-2')}]")
+    assert run(Options(data=locomo_file, encoder="hash", ablations=False, limit=1))["turns"] == {"conv-1": 5}

@@ -24,6 +24,13 @@ def test_a_missing_data_set_is_exit_code_2_and_one_line(tmp_path: Path, capsys: 
     assert not out.exists()
 
 
+@pytest.mark.parametrize("limit", ["0", "-1", "all"])
+def test_a_limit_that_is_not_a_count_is_refused(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["locomo", "--limit", limit])
+    assert "argument --limit" in capsys.readouterr().err
+
+
 def test_a_run_is_written_with_its_frame_and_no_path(locomo_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "results" / "locomo.json"
     assert main(["locomo", "--data", str(locomo_file), "--encoder", "hash", "--seed", "7", "--out", str(out)]) == 0
@@ -47,7 +54,14 @@ def test_a_check_that_fails_is_exit_code_1(
 def test_a_report_holds_what_the_benchmark_returned() -> None:
     report = run("one", Benchmark("about it", lambda options: {"rounds": options.rounds}), Options(rounds=3))
     assert (report["benchmark"], report["about"], report["results"]) == ("one", "about it", {"rounds": 3})
-    assert report["options"] == {"seed": 1, "encoder": "minilm", "rounds": 3, "memories": (1_000, 10_000)}
+    assert report["options"] == {
+        "seed": 1,
+        "encoder": "minilm",
+        "rounds": 3,
+        "memories": (1_000, 10_000),
+        "limit": None,
+        "ablations": True,
+    }
 
 
 def test_the_machine_and_versions_are_those_of_this_process() -> None:

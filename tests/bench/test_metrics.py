@@ -13,6 +13,7 @@ from bench.metrics import (
     percentiles,
     recall_at,
     reciprocal_rank,
+    reliability,
     session_hit_at,
 )
 
@@ -77,3 +78,12 @@ def test_the_calibration_error_weighs_each_bin_by_its_size() -> None:
     outcomes = np.array([True, True, False, False])
     assert calibration_error(probabilities, outcomes) == pytest.approx(0.75 * abs(2 / 3 - 0.85) + 0.25 * 0.15)
     assert calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0.0
+
+
+def test_a_reliability_curve_has_a_point_for_each_bin_that_holds_any() -> None:
+    probabilities = np.array([0.05, 0.85, 0.81, 1.0, 0.9])
+    outcomes = np.array([False, True, False, True, True])
+    curve = reliability(probabilities, outcomes)
+    assert [point[2] for point in curve] == [1, 2, 2]
+    assert [point[0] for point in curve] == pytest.approx([0.05, 0.83, 0.95])
+    assert [point[1] for point in curve] == [0.0, 0.5, 1.0]

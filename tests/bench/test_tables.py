@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.plots import Plot
 from bench.tables import ROWS_SHOWN, figures
 
 FRAME = {"commit": "abc123", "machine": {"cores": 2, "processor": "a processor"}}
@@ -35,3 +36,44 @@ def test_a_lost_memory_shows(tmp_path: Path) -> None:
     told = figures(tmp_path)
     assert "1,234 acknowledged memories, 2 lost, 1 doubled" in told
     assert "found differences" in told
+
+
+def test_beams_tables_are_of_their_size_and_facts_are_beside_all(tmp_path: Path) -> None:
+    row = {
+        "all": {"recall@10": 0.1234, "ndcg@10": 0.2345, "hit@10": 0.3456, "n": 355},
+        "fact": {"recall@10": 0.4567, "ndcg@10": 0.5678, "hit@10": 0.9, "n": 200},
+    }
+    for size in ("100K", "500K"):
+        results = {"size": size, "rows": dict.fromkeys(ROWS_SHOWN, row), "messages": {"a": 1, "b": 2}}
+        write(tmp_path, f"beam-{size}", results)
+    told = figures(tmp_path)
+    assert told.count("| plain rrf | 0.123 | 0.234 | 0.346 | 0.457 | 0.568 |") == 2
+    assert "BEAM 100K, 2 chats, 355 questions" in told
+    assert told.index("BEAM 100K") < told.index("BEAM 500K")
+
+
+def test_multi_hop_tables_name_their_data_set_and_corpus(tmp_path: Path) -> None:
+    row = {"all": {"recall@5": 0.1111, "recall@10": 0.2222, "ndcg@10": 0.3333, "all found@5": 0.4444, "n": 100}}
+    for name in ("hotpot", "musique"):
+        write(tmp_path, name, {"rows": dict.fromkeys(ROWS_SHOWN, row), "paragraphs": 1890})
+    told = figures(tmp_path)
+    assert told.count("| ours | 0.111 | 0.222 | 0.333 | 0.444 |") == 2
+    assert "MuSiQue, 100 multi-hop questions over 1,890 paragraphs" in told
+
+
+def test_calibration_has_a_line_for_each_reason_with_both_weights(tmp_path: Path) -> None:
+    shipped, held_out = {"auroc": 0.9637, "ece": 0.0236, "n": 1604}, {"auroc": 0.9589, "ece": 0.0151, "n": 1604}
+    write(
+        tmp_path,
+        "calibration",
+        {"shipped": {"wrong store": {"all": shipped}}, "held out": {"wrong store": {"all": held_out}}},
+    )
+    assert "| wrong store | 1,604 | 0.964 | 0.024 | 0.959 | 0.015 |" in figures(tmp_path)
+
+
+def test_a_plot_is_shown_under_the_table_of_its_benchmark(tmp_path: Path) -> None:
+    write(tmp_path, "durability", {"rounds": [], "acknowledged": 0, "clean": True})
+    drawn = [Plot("durability", "kills", "what was lost", "<svg/>"), Plot("locomo", "locomo", "no file", "<svg/>")]
+    told = figures(tmp_path, drawn)
+    assert "each time.\n\n![what was lost](docs/plots/kills.svg)\n\n<sub>" in told
+    assert "locomo.svg" not in told

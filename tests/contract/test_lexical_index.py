@@ -1,4 +1,4 @@
-"""SQLite's full text gives what the in-memory BM25 gives, by value: rows, order, scores to 1e-5, ceiling.
+"""SQLite's full text gives what the in-memory BM25 gives, by value: rows, order, scores to 1e-5, terms.
 
 The texts are any Unicode, so that what FTS5's tokenizer would change in a term shows. The statistics are those of the
 searched rows, so nothing else that the table holds may change a figure.
@@ -17,6 +17,7 @@ from recalld.core.db import Connection, Database
 from recalld.core.scope import EVERYTHING, Scope
 from retrieval.analysis import query_terms, terms
 from retrieval.lexical_memory import COUNT_MAX, InMemoryLexicalIndex
+from retrieval.passages import key
 from retrieval.ports import LexicalHits, LexicalIndex
 
 SCOPES = [Scope(), Scope("ann"), Scope("ann", "bot", "s"), Scope("bob", session_id="s"), Scope("u'\" AND é")]
@@ -42,7 +43,7 @@ def fresh(connection: Connection) -> Connection:
 
 
 def fill(connection: Connection, namespace: str, kept: dict[int, tuple[Scope, str]]) -> None:
-    fulltext.write(connection, namespace, [(row, scope, terms(text)) for row, (scope, text) in kept.items()])
+    fulltext.write(connection, namespace, [(row, scope, [terms(text)]) for row, (scope, text) in kept.items()])
 
 
 def exact(namespace: str, scope: Scope, kept: dict[int, tuple[Scope, str]]) -> LexicalIndex:
@@ -50,23 +51,30 @@ def exact(namespace: str, scope: Scope, kept: dict[int, tuple[Scope, str]]) -> L
     index = InMemoryLexicalIndex()
     for row, (its, text) in kept.items():
         if scope.covers(its):
-            index.add(namespace, row, terms(text))
+            index.add(namespace, key(row), terms(text))
     return index
 
 
 def searched(
     index: LexicalIndex, namespace: str, query: Sequence[str], kept: dict[int, tuple[Scope, str]], limit: int = 100
 ) -> LexicalHits:
-    rows = np.array(sorted(kept), dtype=np.int64)
+    keys = np.array([key(row) for row in sorted(kept)], dtype=np.int64)
     lengths = np.array([len(terms(kept[row][1])) for row in sorted(kept)], dtype=np.int32)
-    return index.search(namespace, query, limit, rows, lengths)
+    return index.search(namespace, query, limit, keys, lengths)
+
+
+def figures(found: LexicalHits) -> list[object]:
+    return [found.terms, *(column.tolist() for column in (found.rows, found.scores, found.rarity, found.holds))]
 
 
 def assert_same(one: LexicalHits, other: LexicalHits) -> None:
     assert one.rows.tolist() == other.rows.tolist()
     assert one.scores.dtype == other.scores.dtype == np.float32
     assert one.scores == pytest.approx(other.scores, abs=1e-5)
-    assert one.ceiling == pytest.approx(other.ceiling, abs=1e-5)
+    assert one.terms == other.terms
+    assert one.rarity == pytest.approx(other.rarity, abs=1e-6)
+    assert one.holds.shape == (len(one.terms), len(one.rows))
+    assert one.holds.tolist() == other.holds.tolist()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -83,11 +91,7 @@ def test_sqlite_gives_what_comparing_everything_gives(
     fill(connection, "other", {3 * number + 2: document for number, document in enumerate(others)})
     fill(connection, "n", {3 * number + 3: document for number, document in enumerate(others)})
     after = searched(index, "n", query_terms(query), allowed, limit)
-    assert (before.rows.tolist(), before.scores.tolist(), before.ceiling) == (
-        after.rows.tolist(),
-        after.scores.tolist(),
-        after.ceiling,
-    )
+    assert figures(before) == figures(after)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
@@ -97,7 +101,7 @@ def test_every_term_of_a_text_finds_it(connection: Connection, text: str) -> Non
     fill(fresh(connection), "n", kept)
     for term in set(terms(text)):
         found = searched(fulltext.SqliteLexicalIndex(connection, EVERYTHING), "n", [term], kept)
-        assert 1 in found.rows.tolist(), term
+        assert key(1) in found.rows.tolist(), term
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 500])
@@ -107,7 +111,7 @@ def test_a_repeated_word_counts_up_to_the_cap(connection: Connection, count: int
     found = searched(fulltext.SqliteLexicalIndex(connection, EVERYTHING), "n", ["dog"], kept)
     assert_same(found, searched(exact("n", EVERYTHING, kept), "n", ["dog"], kept))
     assert COUNT_MAX == 8
-    assert found.rows.tolist() == [1, 2]
+    assert found.rows.tolist() == [key(1), key(2)]
 
 
 def test_a_query_as_long_as_a_text_may_be_is_answered_by_value(connection: Connection) -> None:
@@ -116,4 +120,4 @@ def test_a_query_as_long_as_a_text_may_be_is_answered_by_value(connection: Conne
     fill(connection, "n", kept)
     found = searched(fulltext.SqliteLexicalIndex(connection, EVERYTHING), "n", query, kept)
     assert_same(found, searched(exact("n", EVERYTHING, kept), "n", query, kept))
-    assert sorted(found.rows.tolist()) == [1, 2, 3]
+    assert sorted(found.rows.tolist()) == [key(1), key(2), key(3)]

@@ -5,7 +5,7 @@ below it hold single promises of the port on each store.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,8 +15,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from memory.ingest import lexical_terms
 from memory.lifecycle import new_version, set_state
-from memory.model import Change, Deriver, Erased, Item, Memory, Selection
+from memory.model import Change, Deriver, Erased, Item, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Store
 from memory.store.inmemory import InMemoryStore
 from memory.store.sql import SqlStore
@@ -24,7 +25,9 @@ from recalld.core.db import Database
 from recalld.core.errors import NotFound
 from recalld.core.scope import Scope
 from retrieval.analysis import query_terms
-from tests.conftest import NOW, Stores, make_memory
+from retrieval.corpus import Columns
+from retrieval.passages import key, rows_of
+from tests.conftest import NOW, Stores, long_text, make_memory
 
 NAMESPACES = ("default", "other")
 EVERYTHING = Selection(states=("active", "superseded", "forgotten"))
@@ -47,6 +50,8 @@ TEXTS = [
     "great 👍🏽 ok",
     'O\'Brien; DROP TABLE -- "x"',
     "…",
+    long_text("The dog ran.", "In Porto.", "Is it a dog?"),
+    long_text("A park.", "東京タワー"),
 ]
 METADATA: list[dict[str, Any]] = [
     {},
@@ -167,7 +172,7 @@ class Twins(RuleBasedStateMachine):
     def erase(self, data: st.DataObject, asked_in: str) -> None:
         namespace = self.draw_namespace(data)
         gone, removed = self.both(erase, asked_in, self.draw_ids(data, namespace))
-        assert removed.memories == removed.fulltext == len(gone)
+        assert removed.memories == len(gone) <= removed.fulltext
         assert not gone or asked_in == namespace
 
     @precondition(lambda self: self.made)
@@ -178,6 +183,15 @@ class Twins(RuleBasedStateMachine):
         number = self.number()
         self.both("record_change", Change(f"chg_{number}", namespace, "update", "why not", tuple(ids), NOW))
         self.both("record_recall", namespace, f"rec_{number}", NOW, Scope("ann"), ids)
+
+    @precondition(lambda self: self.made)
+    @rule(data=st.data(), number=st.integers(1, 9), useful=st.sampled_from([True, True, False, None]))
+    def vote(self, data: st.DataObject, number: int, useful: bool | None) -> None:
+        namespace = self.draw_namespace(data)
+        given = self.both("recalled", namespace, f"rec_{number}")
+        if given is not None and given.memory_ids:
+            memory_id = data.draw(st.sampled_from(given.memory_ids))
+            self.both("vote", namespace, f"rec_{number}", memory_id, useful, NOW)
 
     @rule(data=st.data(), limit=st.integers(1, 20))
     def finish(self, data: st.DataObject, limit: int) -> None:
@@ -217,8 +231,10 @@ class Twins(RuleBasedStateMachine):
             self.both("active_rows", namespace, 1, 4)
             self.both("changes", namespace, 3)
             self.both("counts", namespace)
+            self.both("feedback", namespace)
             for memory_id in ids[:3]:
                 self.both("history", namespace, memory_id)
+                self.both("feedback", namespace, memory_id)
         self.both(lambda store: places(store.outbox(1000)))
         self.both("waiting")
 
@@ -229,9 +245,15 @@ def erase(store: Store, namespace: str, ids: list[str]) -> tuple[list[Memory], E
     return sorted(gone, key=lambda memory: memory.row), removed
 
 
-def searchable(store: Store, namespace: str, selection: Selection) -> tuple[list[int], list[int], list[int], Any]:
+def searchable(store: Store, namespace: str, selection: Selection) -> tuple[Any, ...]:
+    """Rows, lengths and every other column as lists; a session is a set of rows, because its number is any."""
     found = store.searchable(namespace, selection, NOW)
-    return found.rows.tolist(), found.lengths.tolist(), found.pending.tolist(), list(found.speakers)
+    columns = {column.name: getattr(found.columns, column.name) for column in fields(Columns)}
+    sessions: dict[int, list[int]] = {}
+    for row, session in zip(columns["rows"].tolist(), columns.pop("sessions").tolist(), strict=True):
+        sessions.setdefault(session, []).append(row)
+    listed = [list(values) if name == "speakers" else values.tolist() for name, values in columns.items()]
+    return *listed, sorted(sessions.values()), found.pending.tolist()
 
 
 def places(entries: Sequence[OutboxEntry]) -> list[tuple[str, int]]:
@@ -261,7 +283,7 @@ def selected(stores: Stores, now: datetime = NOW, limit: int = 100, **fields: An
     """What `select` gives, and `searchable` too."""
     with stores.write() as store:
         found = store.select("default", Selection(**fields), now, limit)
-        rows = store.searchable("default", Selection(**fields), now).rows
+        rows = np.unique(rows_of(store.searchable("default", Selection(**fields), now).columns.rows))
         assert [memory.row for memory in found] == rows[::-1][:limit].tolist()
         return ids_of(found)
 
@@ -393,6 +415,53 @@ def test_text_finds_the_rows_that_hold_every_word(stores: Stores) -> None:
     assert selected(stores, text=" ".join(f"w{number}" for number in range(300))) == []
 
 
+def test_text_finds_a_long_memory_whose_words_stand_in_different_passages(stores: Stores) -> None:
+    written = long_text("The dogs ran.", "In Porto it was hot.", "We saw a whale.")
+    insert(
+        stores, make_memory(1, written, speaker="Ann"), make_memory(2, "A dog in Porto."), make_memory(3, "A whale.")
+    )
+    insert(stores, make_memory(4, long_text("A dog.", "A cat."), scope=Scope("ann")))
+    with stores.write() as store:
+        store.insert("other", [make_memory(5, long_text("A dog", "and a whale"), namespace="other")])
+    assert selected(stores, text="dog whale") == [1]
+    assert selected(stores, text="porto dog") == [2, 1]
+    assert selected(stores, text="Ann whale") == [1]
+    assert selected(stores, text="cat dog", scope=Scope("ann")) == [4]
+    assert selected(stores, text="cat dog", scope=Scope("bob")) == []
+    assert selected(stores, text="dog whale zebra") == []
+
+
+def test_every_passage_of_a_long_memory_is_searchable_by_its_key_and_length(stores: Stores) -> None:
+    many = [long_text(*["dog"] * count) for count in (1, 3, 1, 2)]
+    insert(stores, *(make_memory(n, text or "x", speaker=f"s{n}") for n, text in enumerate(many, start=1)))
+    with stores.write() as store:
+        searched = store.searchable("default", Selection(), NOW)
+        found = searched.columns
+        assert found.rows.tolist() == [key(1), key(2), key(2, 1), key(2, 2), key(3), key(4), key(4, 1)]
+        assert list(found.speakers) == ["s1", "s2", "s2", "s2", "s3", "s4", "s4"]
+        memories = [memory for row in (1, 2, 3, 4) for memory in store.load("default", [row]).values()]
+        assert found.lengths.tolist() == [len(terms) for memory in memories for terms in lexical_terms(memory)]
+        assert searched.pending.tolist() == [1, 2, 3, 4]
+
+
+def test_a_shorter_version_leaves_nothing_of_the_longer_one(stores: Stores) -> None:
+    kept = insert(stores, make_memory(1, long_text("The dog ran.", "In Porto.", "A whale.")))[0]
+    with stores.write() as store:
+        short = new_version(kept, replace(kept.item, text="A cat."), NOW)
+        store.replace("default", short)
+        assert store.searchable("default", Selection(), NOW).columns.rows.tolist() == [key(1)]
+        every = np.arange(key(1), key(2))
+        hits = store.lexical(Scope()).search("default", ["whale", "cat"], 9, every, np.ones(len(every), np.int32))
+        assert hits.rows.tolist() == [key(1)]
+        long = replace(short.item, text=long_text("A cat.", "A whale."))
+        store.replace("default", new_version(short, long, NOW))
+        assert store.searchable("default", Selection(), NOW).columns.rows.tolist() == [key(1), key(1, 1)]
+        _, removed = store.erase("default", [kept.id])
+        assert (removed.memories, removed.fulltext) == (1, 2)
+        hits = store.lexical(Scope()).search("default", ["whale", "cat"], 9, every, np.ones(len(every), np.int32))
+        assert hits.rows.tolist() == []
+
+
 def test_the_turn_before_is_the_active_one_by_time_then_arrival(stores: Stores) -> None:
     insert(
         stores,
@@ -467,17 +536,21 @@ def test_erasing_takes_what_was_derived_however_far_and_tells_the_rows(stores: S
         store.replace("default", new_version(kept[0], replace(kept[0].item, text="x"), NOW))
         store.record_change(Change("chg_1", "default", "update", "why", tuple(m.id for m in kept), NOW))
         store.record_recall("default", "rec_1", NOW, Scope(), [kept[0].id, kept[1].id])
+        store.vote("default", "rec_1", kept[0].id, True, NOW)
+        store.vote("default", "rec_1", kept[1].id, False, NOW)
         store.finish(store.outbox(2))
     with stores.write() as store:
         assert store.erase("other", [kept[0].id]) == ([], Erased())
         gone, removed = store.erase("default", [kept[0].id, kept[0].id, "mem_nobody"])
     assert sorted(ids_of(gone)) == [1, 3, 4]
-    assert removed == Erased(memories=3, versions=1, sources=3, fulltext=3, outbox=1, changes=3, recalls=1)
+    assert removed == Erased(memories=3, versions=1, sources=3, fulltext=3, outbox=1, changes=3, recalls=1, feedback=1)
     with stores.write() as store:
         assert ids_of(store.get("default", [memory.id for memory in kept])) == [2, 5]
         assert ids_of(m for m in kept if m.id in store.changes("default", 5)[0].memory_ids) == [2, 5]
         assert [store.history("default", memory.id) for memory in kept[:1]] == [[]]
         assert {1, 3, 4} <= {entry.row for entry in store.outbox(10)}
+        assert store.recalled("default", "rec_1") == Recalled(Scope(), (kept[1].id,))
+        assert store.feedback("default") == {2: Votes(0, 1)}
 
 
 def test_external_ids_belong_to_their_exact_scope(stores: Stores) -> None:
@@ -527,3 +600,29 @@ def test_changes_come_newest_first_with_their_memories_in_order(stores: Stores) 
             store.record_change(change)
         store.record_change(replace(told[0], id="chg_9", namespace="other"))
         assert store.changes("default", 2) == [told[2], told[1]]
+
+
+def test_a_recall_is_known_in_its_namespace_with_its_scope_and_order(stores: Stores) -> None:
+    with stores.write() as store:
+        store.record_recall("default", "rec_1", NOW, Scope("ann", session_id="s"), ["mem_b", "mem_a"])
+        assert store.recalled("default", "rec_1") == Recalled(Scope("ann", session_id="s"), ("mem_b", "mem_a"))
+        assert store.recalled("other", "rec_1") is store.recalled("default", "rec_2") is None
+
+
+def test_votes_are_counted_by_row_once_for_each_memory_of_each_recall(stores: Stores) -> None:
+    one, two, three = insert(stores, make_memory(1), make_memory(2), make_memory(3))
+    with stores.write() as store:
+        elsewhere = store.insert("other", [make_memory(4, namespace="other")])[0]
+        for recall_id, memory, useful in (
+            ("rec_1", one, True), ("rec_1", one, False), ("rec_1", one, False), ("rec_2", one, True),
+            ("rec_3", one, True), ("rec_1", two, True), ("rec_1", two, None), ("rec_2", three, False),
+        ):  # fmt: skip
+            store.vote("default", recall_id, memory.id, useful, NOW)
+        store.vote("other", "rec_4", elsewhere.id, True, NOW)
+        store.vote("default", "rec_5", "mem_nobody", True, NOW)
+        store.vote("other", "rec_2", one.id, None, NOW)
+        assert store.feedback("default") == {one.row: Votes(2, 1), three.row: Votes(0, 1)}
+        assert store.feedback("default", one.id) == {one.row: Votes(2, 1)}
+        assert store.feedback("default", two.id) == store.feedback("default", elsewhere.id) == {}
+        assert store.feedback("other") == {elsewhere.row: Votes(1, 0)}
+        assert store.feedback("nobody") == {}

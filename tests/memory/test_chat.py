@@ -14,7 +14,7 @@ from recalld.core.errors import Forbidden, InvalidInput
 from recalld.core.scope import Scope
 from recalld.llm.ports import ChatMessage
 from recalld.llm.scripted import ScriptedModel
-from tests.conftest import NOW, WHO
+from tests.conftest import NOW, WHO, long_text
 
 ANN = Scope("ann")
 ASKED = (
@@ -56,6 +56,15 @@ def test_memories_stand_in_one_system_message_before_the_untouched_conversation(
     assert found.context.tokenizer == "words"
     assert found.recall is not None
     assert found.recall.results[0].memory.item.text == "The dog sleeps in the kitchen."
+
+
+def test_of_a_long_memory_the_prompt_has_the_passage_that_answers(service: Service) -> None:
+    with service.write_store() as store:
+        service.memories.add(store, WHO, [Item(long_text("We left.", "Where does the dog sleep? Outside."), scope=ANN)])
+    found = prepared(service, replace(TURN, token_budget=1000))
+    assert found.context is not None
+    assert "Where does the dog sleep? Outside. So it went" in found.context.text
+    assert "We left." not in found.context.text
 
 
 def test_the_prompt_says_that_memories_are_data() -> None:

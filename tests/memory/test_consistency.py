@@ -17,8 +17,9 @@ from recalld.core.access import Principal, ensure_namespace
 from recalld.core.errors import IndexDamaged
 from recalld.core.scope import EVERYTHING, Scope
 from retrieval.encode_hash import HashEncoder
+from retrieval.passages import key
 from retrieval.ports import Floats, VectorChange
-from tests.conftest import WHO, SerialIds, SetClock
+from tests.conftest import WHO, SerialIds, SetClock, long_text
 
 OTHER = Principal("other")
 TEXTS = [
@@ -113,10 +114,10 @@ def test_every_index_file_can_be_deleted_and_built_again(
 
 def test_missing_stale_and_orphaned_full_text_is_found_and_repaired(service: Service) -> None:
     before = answers(service)
-    run_sql(service, "DELETE FROM memory_fts WHERE rowid IN (1, 7)")
+    run_sql(service, "DELETE FROM memory_fts WHERE rowid >> 10 IN (1, 7)")
     with service.database.write() as connection:
-        fulltext.write(connection, "default", [(2, Scope("ann", session_id="s"), ["another"])])
-        fulltext.write(connection, "default", [(3, EVERYTHING, ["question"]), (99, EVERYTHING, ["orphan"])])
+        fulltext.write(connection, "default", [(2, Scope("ann", session_id="s"), [["another"]])])
+        fulltext.write(connection, "default", [(3, EVERYTHING, [["question"]]), (99, EVERYTHING, [["orphan"]] * 2)])
     verified(
         service,
         Difference("default", "fulltext", (1,), (2, 3), ()),
@@ -124,6 +125,30 @@ def test_missing_stale_and_orphaned_full_text_is_found_and_repaired(service: Ser
         Difference("*", "fulltext", (), (), (99,)),
     )
     assert_reindexed(service, before)
+
+
+@pytest.mark.parametrize(
+    ("statement", "missing", "stale"),
+    [
+        ("DELETE FROM memory_fts WHERE rowid = (:row << 10) + 1", True, False),
+        ("UPDATE memory_fts SET body = 'other' WHERE rowid = (:row << 10) + 2", False, True),
+        ("INSERT INTO memory_fts (rowid, tags, body) VALUES ((:row << 10) + 3, 'x', 'x')", False, True),
+        ("UPDATE memories SET passages = '[1,2,3]' WHERE row = :row", False, True),
+        ("UPDATE memories SET passages = NULL WHERE row = :row", False, True),
+    ],
+)
+def test_a_wrong_passage_of_full_text_is_found_and_repaired(
+    service: Service, statement: str, missing: bool, stale: bool
+) -> None:
+    [kept] = add(service, Item(long_text("A dog sleeps.", "In 東京.", "A whale.")))
+    service.indexer.apply_all()
+    before = answers(service)
+    run_sql(service, statement, row=kept.row)
+    rows = [(kept.row,) if found else () for found in (missing, stale)]
+    verified(service, Difference("default", "fulltext", rows[0], rows[1], ()), rows=8)
+    assert service.consistency.reindex() == 7
+    verified(service, rows=8)
+    assert answers(service) == before
 
 
 def test_a_wrong_length_is_found_and_repaired(service: Service) -> None:
@@ -138,7 +163,7 @@ def test_a_wrong_length_is_found_and_repaired(service: Service) -> None:
 def test_more_orphans_than_a_batch_are_removed(service: Service) -> None:
     before = answers(service)
     with service.database.write() as connection:
-        fulltext.write(connection, "default", [(row, EVERYTHING, ["orphan"]) for row in range(100, 1200)])
+        fulltext.write(connection, "default", [(row, EVERYTHING, [["orphan"]]) for row in range(100, 1200)])
     verified(service, Difference("*", "fulltext", (), (), tuple(range(100, 110))))
     assert_reindexed(service, before)
 
@@ -148,10 +173,10 @@ def test_missing_stale_and_surplus_vectors_are_found_and_repaired(service: Servi
     vector = HashEncoder().encode(["x"])[0]
     states = service.vectors.states("default")
     service.vectors.apply(
-        "default", [VectorChange(1, 1, states[1].digest, None), VectorChange(2, 1, b"12345678", vector)]
+        "default", [VectorChange(key(1), 1, states[key(1)].digest, None), VectorChange(key(2), 1, b"12345678", vector)]
     )
     service.vectors.apply(
-        "default", [VectorChange(6, 1, b"12345678", vector), VectorChange(99, 1, b"12345678", vector)]
+        "default", [VectorChange(key(6), 1, b"12345678", vector), VectorChange(key(99), 1, b"12345678", vector)]
     )
     verified(service, Difference("default", "vectors", (1,), (2,), (6, 99)))
     assert_reindexed(service, before)
@@ -159,7 +184,7 @@ def test_missing_stale_and_surplus_vectors_are_found_and_repaired(service: Servi
 
 def test_the_index_of_a_namespace_that_is_no_more_is_found_and_dropped(service: Service) -> None:
     before = answers(service)
-    service.vectors.apply("gone", [VectorChange(5, 1, b"12345678", HashEncoder().encode(["x"])[0])])
+    service.vectors.apply("gone", [VectorChange(key(5), 1, b"12345678", HashEncoder().encode(["x"])[0])])
     verified(service, Difference("gone", "vectors", (), (), (5,)))
     assert_reindexed(service, before)
     assert service.vectors.namespaces() == ["default", "other"]

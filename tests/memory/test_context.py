@@ -96,6 +96,17 @@ def test_a_block_that_does_not_fit_is_left_out_whole_and_a_smaller_one_still_fit
     assert pack(found, 8, WORDS).text == "[0001] a b c\n[0003] e f\n"
 
 
+def test_of_a_long_memory_the_passage_is_given() -> None:
+    """Cut within the passage where the budget is too small for it, and cited like any other block."""
+    found = [make_memory(1, "a b c d e f"), make_memory(2, "g h")]
+    assert pack(found, 99, WORDS, [(2, 5), None]).text == "[0001] b c\n[0002] g h\n"
+    assert pack(found, 99, WORDS, [(0, 11), (2, 3)]).text == "[0001] a b c d e f\n[0002] h\n"
+    long = make_memory(3, "before " * 30 + "inside " * 30 + "behind " * 30)
+    cut = pack([long], 25, WORDS, [(210, 420)])
+    assert cut.text == "[0003] " + "inside " * 23 + "…\n"
+    assert cut.blocks[0].memory_ids == (long.id,)
+
+
 def test_the_head_tells_when_and_who() -> None:
     given: dict[str, Any] = {"occurred_at": NOW, "speaker": "Ann\nLee", "role": "user"}
     assert render(make_memory(1, "I moved\nto Lisbon.", **given)) == "[0001] 2026-03-14, Ann Lee: I moved to Lisbon.\n"

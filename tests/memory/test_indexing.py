@@ -12,16 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memory.indexing import APPLY_ROWS, BATCH_ROWS, Difference
-from memory.ingest import content_digest, embedded_text
+from memory.ingest import content_digest, embedded_texts
 from memory.model import Item, Memory
 from recalld.bootstrap import Parts, Service
 from recalld.core.access import Principal
 from recalld.core.errors import IndexDamaged
 from recalld.core.scope import Scope
 from retrieval.encode_hash import HashEncoder
+from retrieval.passages import key, passage_of, possible_keys, row_of
 from retrieval.ports import Floats, VectorChange
-from retrieval.token_codes import pack, thresholds
-from tests.conftest import NOW, WHO, SerialIds, SetClock
+from retrieval.token_codes import content, pack, thresholds
+from tests.conftest import NOW, WHO, SerialIds, SetClock, long_text
 
 ANN = Scope("ann", session_id="s")
 
@@ -78,12 +79,21 @@ def digests(service: Service, namespace: str = "default") -> dict[int, bytes]:
     return {row: state.digest for row, state in service.vectors.states(namespace).items()}
 
 
+def rows(service: Service, namespace: str = "default") -> list[int]:
+    """The memories in the index."""
+    return list(dict.fromkeys(map(row_of, digests(service, namespace))))
+
+
 def wanted(service: Service, namespace: str = "default") -> dict[int, bytes]:
     """What SQL says that the index should hold."""
     with service.read_store() as store:
         rows = store.active_rows(namespace, 0, 10_000)
         loaded, before = store.load(namespace, rows), store.previous_turns(namespace, rows)
-        return {row: content_digest(embedded_text(loaded[row], before.get(row))) for row in rows}
+        return {
+            key(row, number): content_digest(text)
+            for row in rows
+            for number, text in enumerate(embedded_texts(loaded[row], before.get(row)))
+        }
 
 
 def assert_indexed(service: Service) -> None:
@@ -99,14 +109,14 @@ def test_applying_brings_vectors_of_every_namespace_up_to_date(service: Service)
     kept = add(service, Item("dog"), Item("cat"), Item("cow"))
     add(service, Item("dog"), who=Principal("other"))
     assert service.indexer.apply(2) == 3
-    assert (list(digests(service)), list(digests(service, "other")), waiting(service)) == ([1, 2], [4], 1)
+    assert (rows(service), rows(service, "other"), waiting(service)) == ([1, 2], [4], 1)
     assert service.indexer.apply_all() == 1
     change(service, "update", kept[0].id, {"text": "dogs"}, None)
     change(service, "set_state", kept[1].id, "forgotten")
     change(service, "erase", kept[2].id)
     assert_indexed(service)
-    assert list(digests(service)) == [1]
-    assert service.vectors.states("default")[1].version == 2
+    assert rows(service) == [1]
+    assert service.vectors.states("default")[key(1)].version == 2
     assert service.indexer.apply_all() == 0
 
 
@@ -132,7 +142,7 @@ def test_a_damaged_namespace_does_not_keep_the_others_waiting(service: Service) 
     add(service, Item("cat"), who=Principal("other"))
     kept = add(service, Item("dog"), Item("cow"))
     assert service.indexer.apply() == 2
-    assert list(digests(service)) == [memory.row for memory in kept]
+    assert rows(service) == [memory.row for memory in kept]
     with pytest.raises(IndexDamaged):
         service.indexer.apply()
     assert waiting(service) == 1
@@ -148,7 +158,7 @@ def test_an_erasure_is_applied_before_what_waits_and_with_it_the_turn_after(serv
         service.memories.erase(store, WHO, asked.id)
     service.indexer.apply_since("default", before)
     assert encoder.encoded == ["In Rome."]
-    assert list(digests(service)) == [answered.row]
+    assert rows(service) == [answered.row]
     assert waiting(service) == 3
 
 
@@ -165,12 +175,12 @@ def test_equal_texts_and_pending_ones_are_encoded_once(service: Service, encoder
     add(service, Item("dog"), Item("dog"), Item("cat"))
     with service.read_store() as store:
         fresh = service.indexer.fresh_vectors(store, "default", [1, 2, 3, 99])
-    assert sorted(fresh.vectors) == sorted(fresh.codes) == [1, 2, 3]
-    assert fresh.vectors[1].tolist() == fresh.vectors[2].tolist() == HashEncoder().encode(["dog"])[0].tolist()
+    assert list(fresh.vectors) == list(fresh.codes) == [key(1), key(2), key(3)]
+    assert fresh.vectors[key(1)].tolist() == fresh.vectors[key(2)].tolist() == HashEncoder().encode(["dog"])[0].tolist()
     service.indexer.apply_all()
     assert sorted(encoder.encoded) == ["cat", "dog"]
-    kept = service.vectors.codes("default", np.array([1, 2, 3]))
-    assert kept.bits.tobytes() == b"".join(fresh.codes[row].tobytes() for row in (1, 2, 3))
+    kept = service.vectors.codes("default", np.array(list(fresh.codes)))
+    assert kept.bits.tobytes() == b"".join(codes.tobytes() for codes in fresh.codes.values())
 
 
 def test_token_codes_are_kept_of_what_was_encoded(service: Service) -> None:
@@ -182,13 +192,13 @@ def test_token_codes_are_kept_of_what_was_encoded(service: Service) -> None:
     service.indexer.apply_all()
     encoder = HashEncoder()
     tokens = encoder.encode_tokens(["Was it hot?", "Was it hot? Yes.", "…"])
-    wanted = [pack(found.vectors, thresholds(encoder)).tobytes() for found in tokens]
+    wanted = [pack(content(found).vectors, thresholds(encoder)).tobytes() for found in tokens]
     for act in (lambda: None, lambda: service.indexer.rebuild("default")):
         act()
-        found = service.vectors.codes("default", np.arange(10))
-        assert found.rows.tolist() == [1, 2, 4]
+        found = service.vectors.codes("default", possible_keys(np.arange(10)))
+        assert found.rows.tolist() == [key(1), key(2), key(4)]
         assert [found.bits[start:end].tobytes() for start, end in pairwise(found.starts)] == wanted
-    assert list(map(len, wanted)) == [3 * 32, 4 * 32, 0]
+    assert list(map(len, wanted)) == [1 * 32, 2 * 32, 0]
 
 
 def test_more_rows_than_a_batch_are_applied(service: Service) -> None:
@@ -239,7 +249,7 @@ def test_a_kill_between_index_and_outbox_is_applied_twice_with_one_effect(
         patched.setattr("memory.store.sql.SqlStore.finish", killed)
         with pytest.raises(Killed):
             service.indexer.apply()
-    assert (list(digests(service)), waiting(service)) == ([1], 1)
+    assert (rows(service), waiting(service)) == ([1], 1)
     encoder.encoded.clear()
     assert_indexed(service)
     assert encoder.encoded == []
@@ -262,14 +272,15 @@ def test_whatever_happened_the_index_ends_as_sql_says(service: Service, acts: li
             known = list(store.load("default", range(1, 500)).values())
         memory = chosen.choice(known) if known else None
         if act == "add":
-            text = chosen.choice(["Did you go?", "Yes.", "Where to?", "Home."])
+            text = chosen.choice(["Did you go?", "Yes.", "Where to?", "Home.", THREE])
             add(service, turn(text, number) if number % 5 else Item(text))
         elif act == "apply":
             service.indexer.apply(1 + number % 4)
         elif memory is None:
             continue
         elif act == "edit" and memory.state == "active":
-            change(service, "update", memory.id, {"text": f"Was it {number}?"}, None)
+            text = long_text(*["Was it?"] * (number % 4)) or f"Was it {number}?"
+            change(service, "update", memory.id, {"text": text}, None)
         elif act == "move" and memory.state == "active":
             change(service, "update", memory.id, {"occurred_at": NOW + timedelta(minutes=number)}, None)
         elif act in ("forget", "restore"):
@@ -277,6 +288,127 @@ def test_whatever_happened_the_index_ends_as_sql_says(service: Service, acts: li
         elif act == "erase":
             change(service, "erase", memory.id)
     assert_indexed(service)
+
+
+# --- passages
+
+
+THREE = long_text("The dog ran.", "In Porto it was hot.", "We saw a whale.")
+
+
+def held(service: Service) -> list[tuple[int, int]]:
+    """Row and passage of every key in the index."""
+    return [(row_of(each), passage_of(each)) for each in digests(service)]
+
+
+def test_a_long_memory_has_a_vector_and_codes_for_each_passage(service: Service) -> None:
+    add(service, turn("How was it?", 1), turn(THREE, 2), Item("dog"))
+    assert_indexed(service)
+    assert held(service) == [(1, 0), (2, 0), (2, 1), (2, 2), (3, 0)]
+    encoder = HashEncoder()
+    for number, text in enumerate(embedded_texts(turn_of(service, 2), turn_of(service, 1))):
+        _, kept = service.vectors.vectors("default", np.array([key(2, number)]))
+        assert np.array_equal(kept, encoder.encode([text]))
+        [tokens] = encoder.encode_tokens([text])
+        codes = service.vectors.codes("default", np.array([key(2, number)]))
+        assert np.array_equal(codes.bits, pack(content(tokens).vectors, thresholds(encoder)))
+
+
+def turn_of(service: Service, row: int) -> Memory:
+    with service.read_store() as store:
+        return store.load("default", [row])[row]
+
+
+@pytest.mark.parametrize(
+    ("call", "left"),
+    [
+        (("update", {"text": "A cat."}, None), [(1, 0), (2, 0)]),
+        (("update", {"text": long_text("A cat.", "A whale.")}, None), [(1, 0), (1, 1), (2, 0)]),
+        (("set_state", "forgotten"), [(2, 0)]),
+        (("erase",), [(2, 0)]),
+    ],
+    ids=["shorter", "one less", "forgotten", "erased"],
+)
+def test_a_memory_that_has_fewer_passages_leaves_no_key_behind(
+    service: Service, call: tuple[Any, ...], left: list[tuple[int, int]]
+) -> None:
+    kept = add(service, Item(THREE), Item("dog"))[0]
+    service.indexer.apply_all()
+    assert held(service) == [(1, 0), (1, 1), (1, 2), (2, 0)]
+    receipt = change(service, call[0], kept.id, *call[1:])
+    if call[0] == "erase":
+        assert (receipt.removed["vectors"], receipt.removed["fulltext"]) == (3, 3)
+    assert_indexed(service)
+    assert held(service) == left
+
+
+def test_only_the_passages_that_changed_are_encoded_again(service: Service, encoder: Watched) -> None:
+    kept = add(service, Item(THREE))[0]
+    service.indexer.apply_all()
+    encoder.encoded.clear()
+    change(service, "update", kept.id, {"text": THREE.replace("it was hot", "it is hot")}, None)
+    assert_indexed(service)
+    assert [text[:15] for text in encoder.encoded] == ["In Porto it is "]
+
+
+@pytest.mark.parametrize("step", ["erase", "append", "manifest"])
+def test_a_kill_within_the_apply_of_a_long_memory_shows_all_of_it_or_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def killed(*given: Any) -> None:
+        raise Killed
+
+    kept = add(service, Item(THREE), Item("dog"))[0]
+    service.indexer.apply_all()
+    before = digests(service)
+    change(service, "update", kept.id, {"text": long_text("A cat.", "A whale.")}, None)
+    name = {"erase": "erase_bodies", "append": "append", "manifest": "write_manifest"}[step]
+    with monkeypatch.context() as patched:
+        patched.setattr(f"retrieval.vector_log.{name}", killed)
+        with pytest.raises(Killed):
+            service.indexer.apply()
+    assert digests(service) == (wanted(service) if step == "erase" else before)
+    assert waiting(service) == 1
+    assert_indexed(service)
+    assert held(service) == [(1, 0), (1, 1), (2, 0)]
+
+
+def test_a_batch_has_few_passages_or_one_memory(service: Service, encoder: Watched) -> None:
+    """An erasure waits for the batch at work, so long memories are not all in one."""
+    texts = [long_text(*(f"{name} {n}." for n in range(count))) for name, count in (("a", 20), ("b", 20), ("c", 40))]
+    add(service, *map(Item, texts), Item("d"), Item("e"))
+    taken = []
+    while count := service.indexer.apply():
+        taken.append((count, len(encoder.encoded)))
+        encoder.encoded.clear()
+    assert taken == [(1, 20), (1, 20), (1, 40), (2, 2)]
+    assert_indexed(service)
+
+
+def test_a_rebuild_has_every_passage_and_none_too_many(service: Service) -> None:
+    kept = add(service, Item(THREE), Item("dog"))[0]
+    service.indexer.apply_all()
+    with service.vectors.rebuild("default") as rebuild:
+        rebuild.add([VectorChange(each, 1, b"12345678", np.ones(256, np.float32)) for each in (key(1, 2), key(2, 7))])
+    change(service, "update", kept.id, {"text": long_text("A cat.", "A whale.")}, None)
+    assert service.indexer.rebuild("default") == 2
+    assert held(service) == [(1, 0), (1, 1), (2, 0)]
+    assert digests(service) == wanted(service)
+
+
+def test_differences_of_single_passages_name_their_memory(service: Service) -> None:
+    add(service, *(Item(long_text(f"dog {n}", "cat", "whale")) for n in range(4)))
+    service.indexer.apply_all()
+    vector = np.ones(256, dtype=np.float32)
+    service.vectors.apply(
+        "default",
+        [
+            VectorChange(key(1, 2), 1, b"12345678", None),
+            VectorChange(key(2, 1), 1, b"12345678", vector),
+            VectorChange(key(3, 3), 1, b"12345678", vector),
+        ],
+    )
+    assert service.indexer.differences("default") == Difference("default", "vectors", (1,), (2,), (3,))
 
 
 # --- rebuild
@@ -287,7 +419,7 @@ def test_a_rebuild_encodes_everything_again_and_drops_what_is_gone(service: Serv
     service.indexer.apply_all()
     vector = HashEncoder().encode(["x"])[0]
     service.vectors.apply(
-        "default", [VectorChange(77, 1, b"surplus.", vector), VectorChange(1, 1, b"stale...", vector)]
+        "default", [VectorChange(key(77), 1, b"surplus.", vector), VectorChange(key(1), 1, b"stale...", vector)]
     )
     told: list[int] = []
     encoder.encoded.clear()
@@ -339,9 +471,9 @@ def test_differences_name_the_rows(service: Service) -> None:
     service.vectors.apply(
         "default",
         [
-            VectorChange(1, 1, states[1].digest, None),
-            VectorChange(2, 1, b"12345678", vector),
-            VectorChange(9, 1, b"12345678", vector),
+            VectorChange(key(1), 1, states[key(1)].digest, None),
+            VectorChange(key(2), 1, b"12345678", vector),
+            VectorChange(key(9), 1, b"12345678", vector),
         ],
     )
     assert service.indexer.differences("default") == Difference("default", "vectors", (1,), (2,), (9,))

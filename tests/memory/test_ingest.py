@@ -17,7 +17,7 @@ from memory.ingest import (
     check_text,
     content_digest,
     date_words,
-    embedded_text,
+    embedded_texts,
     last_question,
     lexical_terms,
 )
@@ -25,7 +25,7 @@ from memory.model import Item
 from recalld.core.config import Limits
 from recalld.core.errors import FieldError, InvalidInput
 from recalld.core.scope import Scope
-from tests.conftest import make_memory
+from tests.conftest import long_text, make_memory
 
 LIMITS = Limits.model_validate({})
 KIB_64 = 64 * 1024
@@ -209,18 +209,52 @@ def test_a_last_question_is_the_end_of_the_text(text: str) -> None:
 
 def test_the_embedded_text_begins_with_what_was_just_asked() -> None:
     answer = make_memory(2, "Yes, last summer.")
-    assert embedded_text(answer, None) == "Yes, last summer."
-    assert embedded_text(answer, make_memory(1, "I like it.")) == "Yes, last summer."
+    assert embedded_texts(answer, None) == ["Yes, last summer."]
+    assert embedded_texts(answer, make_memory(1, "I like it.")) == ["Yes, last summer."]
     asked = make_memory(1, "It is hot. Did you go to Porto?")
-    assert embedded_text(answer, asked) == "Did you go to Porto? Yes, last summer."
+    assert embedded_texts(answer, asked) == ["Did you go to Porto? Yes, last summer."]
+
+
+def test_each_passage_of_a_long_text_is_embedded_by_itself_and_the_first_follows_the_question() -> None:
+    sentences = ["We left early.", "Then it rained.", "We came home late."]
+    written = long_text(*sentences)
+    found = embedded_texts(make_memory(2, written), make_memory(1, "How was it?"))
+    assert [text[:20] for text in found] == ["How was it? We left ", "Then it rained. So i", "We came home late. S"]
+    assert "".join(found) == f"How was it? {written}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "ahead"),
+    [
+        ("document", "# A trip to Porto", "# A trip to Porto\n"),
+        ("document", "  A trip\t", "A trip\n"),
+        ("document", "t" * 120, "t" * 120 + "\n"),
+        ("document", "t" * 121, ""),
+        ("document", "", ""),
+        ("turn", "A trip to Porto", ""),
+    ],
+)
+def test_a_later_passage_of_a_document_follows_its_title(kind: Any, title: str, ahead: str) -> None:
+    written = long_text("We left early.", "Then it rained.", title=title)
+    first, second = embedded_texts(make_memory(1, written, kind=kind), None)
+    assert written.startswith(first)
+    assert second == ahead + written[len(first) :]
+    assert second.startswith(f"{ahead}Then it rained.")
+
+
+def test_full_text_keeps_speaker_and_date_with_each_passage() -> None:
+    day = datetime(2026, 5, 7, tzinfo=UTC)
+    first, second = lexical_terms(make_memory(1, long_text("Moved.", "Again."), speaker="Ann", occurred_at=day))
+    assert (first[:3], first[-3:]) == (["ann", "move", "so"], ["7", "may", "2026"])
+    assert (second[:3], second[-3:]) == (["ann", "again", "so"], ["7", "may", "2026"])
 
 
 def test_full_text_keeps_speaker_text_and_date() -> None:
     day = datetime(2026, 5, 7, tzinfo=UTC)
     memory = make_memory(1, "Moved twice, moved again.", speaker="Ann Lee", occurred_at=day)
     wanted = ["ann", "lee", "move", "twice", "move", "again", "7", "may", "2026"]
-    assert lexical_terms(memory) == wanted
-    assert lexical_terms(make_memory(1, "Moved.")) == ["move"]
+    assert lexical_terms(memory) == [wanted]
+    assert lexical_terms(make_memory(1, "Moved.")) == [["move"]]
 
 
 @pytest.mark.parametrize("month", range(1, 13))

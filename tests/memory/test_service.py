@@ -15,6 +15,7 @@ from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from recalld.core.scope import Scope
+from retrieval.passages import key
 from retrieval.vector_memory import InMemoryVectorIndex
 from tests.conftest import NOW, WHO, SerialIds, SetClock, Stores, make_memory
 
@@ -296,7 +297,7 @@ def test_a_receipt_counts_what_went(service: Service, clock: SetClock) -> None:
     assert receipt.id.startswith("era_")
     assert len(receipt.digest) == 64
     service.indexer.apply_all()
-    assert dict(service.vectors.states("default")).keys() == {two.row}
+    assert dict(service.vectors.states("default")).keys() == {key(two.row)}
     with service.read_store() as store:
         assert store.counts("default").memories == {"active": 1}
 

@@ -1,231 +1,317 @@
-"""Recall over given vectors and texts, compared by value with the sum that its docstring states."""
+"""Recall over rows that are told in a line each: what each signal does to the order, and what no order may break."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import timedelta
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.analysis import terms
-from retrieval.lexical_memory import InMemoryLexicalIndex
-from retrieval.pipeline import SIGNALS, Candidate, Corpus, Pipeline, PipelineSettings, RowText
+from retrieval.fuse import zscore
+from retrieval.passages import key
+from retrieval.pipeline import Candidate, Pipeline
 from retrieval.plan import plan
-from retrieval.ports import Floats, TokenVectors, VectorChange
-from retrieval.rerank import IdentityReranker
+from retrieval.ports import VectorChange
+from retrieval.relevance import FEATURES
 from retrieval.vector_memory import InMemoryVectorIndex
+from retrieval.weights import SIGNALS, PipelineSettings, Weights
+from tests.retrieval.corpora import NOW, UNIT, AxisEncoder, Row, World, at, codes, memories
 
-NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
-QUERY = "dog in the park"
-PLAIN = PipelineSettings(
-    dense=1.0, lexical=0.4, speaker=0, date=0, session=0, relevance_bias=-6, relevance_cosine=8, relevance_lexical=4
-)
-
-
-def at(degrees: float) -> Floats:
-    """The unit vector at this angle from the query's."""
-    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], dtype=np.float32)
+NOTHING = Weights(feedback=0)
+QUERY = "dog park"
 
 
-class OneQuery:
-    """Encodes every text as the vector at 0 degrees, and remembers what it was asked."""
-
-    name = fingerprint = "stub"
-    dimensions = 2
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def encode(self, texts: Sequence[str]) -> Floats:
-        self.asked += texts
-        return np.stack([at(0)] * len(texts))
-
-    def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        raise NotImplementedError
-
-    def count_tokens(self, text: str) -> int:
-        raise NotImplementedError
+def settings(weights: Weights, **other: Any) -> PipelineSettings:
+    """The same weights for every kind of memory, and nothing that reorders them."""
+    plain = PipelineSettings(people=weights, assistant=weights, documents=weights, hops=False, distinct=False)
+    return replace(plain, **other)
 
 
-@dataclass
-class World:
-    """Rows by number: a text, an angle in the index (None: not there), a fresh angle, speaker, session, time."""
-
-    texts: dict[int, str]
-    angles: dict[int, float] = field(default_factory=dict)
-    fresh: dict[int, float] = field(default_factory=dict)
-    speakers: dict[int, str] = field(default_factory=dict)
-    sessions: dict[int, str] = field(default_factory=dict)
-    times: dict[int, datetime] = field(default_factory=dict)
-    described: list[int] = field(default_factory=list)
-
-    def corpus(self) -> Corpus:
-        rows = sorted(self.texts)
-        lexical = InMemoryLexicalIndex()
-        for row in rows:
-            lexical.add("n", row, terms(self.texts[row]))
-
-        def describe(wanted: Sequence[int]) -> list[RowText]:
-            self.described += wanted
-            return [RowText(self.texts[row], self.times.get(row), self.sessions.get(row)) for row in wanted]
-
-        return Corpus(
-            np.array(rows, dtype=np.int64),
-            np.array([len(terms(self.texts[row])) for row in rows], dtype=np.int32),
-            [self.speakers.get(row) for row in rows],
-            lexical,
-            {row: at(angle) for row, angle in self.fresh.items()},
-            describe,
-        )
-
-    def search(
-        self, limit: int = 10, settings: PipelineSettings = PLAIN, query: str = QUERY, encoder: OneQuery | None = None
-    ) -> list[Candidate]:
-        index = InMemoryVectorIndex(2)
-        index.apply("n", [VectorChange(row, 1, b"12345678", at(angle)) for row, angle in self.angles.items()])
-        pipeline = Pipeline(encoder or OneQuery(), index, IdentityReranker(), settings)
-        return pipeline.search("n", plan(query, NOW), self.corpus(), limit)
+def search(
+    world: World, how: PipelineSettings = PipelineSettings(), limit: int = 10, query: str = QUERY
+) -> list[Candidate]:
+    return Pipeline(AxisEncoder(), world.index(), how).search("n", plan(query, NOW), world.corpus(), limit)
 
 
 def order(found: Sequence[Candidate]) -> list[int]:
     return [candidate.row for candidate in found]
 
 
-def standard(values: dict[int, float]) -> dict[int, float]:
-    numbers = np.array(list(values.values()))
-    if not len(numbers) or np.ptp(numbers) == 0:
-        return dict.fromkeys(values, 0.0)
-    return {row: float((value - numbers.mean()) / numbers.std()) for row, value in values.items()}
+YESTERDAY, LONG_AGO = NOW - timedelta(days=1), NOW - timedelta(days=60)
+# What raises a row: its signal, the row, the others, the query, the signal's value for it and for the others.
+HIGH, LOW = 2**0.5, -(2**-0.5)
+RAISED = [
+    ("late", Row(angle=0, heard="dog park"), Row(angle=0, heard="cat"), QUERY, HIGH, LOW),
+    ("dense", Row(angle=10), Row(angle=80), QUERY, HIGH, LOW),
+    ("lexical", Row("a dog"), Row("a cat"), QUERY, HIGH, LOW),
+    ("speaker", Row(speaker="Ann"), Row(speaker="Bob"), "what did Ann say?", 1, 0),
+    ("speaker", Row(speaker="Ann"), Row(speaker="Bob"), "what did Ann say to Bob?", 1 / 3, 0),
+    ("date", Row(said=YESTERDAY), Row(said=LONG_AGO), "what happened yesterday?", 1, 0),
+    ("answer", Row("in Lisbon"), Row("a lamp"), "where?", 2 / 3, -1 / 3),
+    ("standing", Row("Always use tabs."), Row("a lamp"), QUERY, 1, 0),
+    ("question", Row("a lamp"), Row("a lamp?"), QUERY, 0, -1),
+    ("agreement", Row("a lamp"), Row("yes, a lamp"), QUERY, 0, -1),
+    ("reply", Row(), Row(reply=True), QUERY, 0, -1),
+    ("length", Row("a lamp and a cup"), Row("a lamp"), QUERY, np.log(6), np.log(3)),
+]
 
 
-worlds = st.integers(1, 12).flatmap(
-    lambda count: st.builds(
-        World,
-        texts=st.fixed_dictionaries(
-            {row: st.sampled_from(["a dog", "the park", "dog dog park", "cat", "?"]) for row in range(3, 3 + count)}
-        ),
-        angles=st.dictionaries(st.integers(1, 20), st.integers(0, 18).map(lambda n: n * 10.0)),
-        fresh=st.dictionaries(st.integers(3, 2 + count), st.integers(0, 18).map(lambda n: n * 10.0), max_size=3),
-        speakers=st.dictionaries(st.integers(3, 2 + count), st.sampled_from(["Ann", "Bob"])),
-        sessions=st.dictionaries(st.integers(3, 2 + count), st.sampled_from(["s", "t"])),
-    )
+@pytest.mark.parametrize(("signal", "raised", "plain", "query", "high", "low"), RAISED)
+def test_a_signal_raises_its_row_and_of_weight_0_it_does_not(
+    signal: str, raised: Row, plain: Row, query: str, high: float, low: float
+) -> None:
+    if query.endswith("Bob?"):
+        plain = Row(speaker="Eve")
+    rows = memories(plain, plain, raised)
+    if query.endswith("Bob?"):
+        rows = rows | {key(4): Row(speaker="Bob")}
+    found = search(World(rows), settings(replace(NOTHING, **{signal: 2.0})), 3, query)
+    assert order(found) == [3, 1, 2]
+    assert [candidate.signals[signal] for candidate in found] == pytest.approx([high, low, low], abs=1e-4)
+    without = search(World(rows), settings(NOTHING), 3, query)
+    assert order(without) == [1, 2, 3]
+    assert [candidate.score for candidate in without] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("signal", "raised", "plain", "query"),
+    [each[:4] for each in RAISED if each[0] in ("dense", "lexical", "standing")]
+    + [("late", Row(angle=10), Row(angle=80), QUERY)]
+    + [("date", Row(said=YESTERDAY), Row(said=LONG_AGO), "what happened yesterday?")]
+    + [("speaker", Row(speaker="Ann"), Row(speaker="Bob"), "what did Ann say?")],
 )
+def test_a_signal_of_all_rows_brings_its_row_into_the_pool(signal: str, raised: Row, plain: Row, query: str) -> None:
+    world = World(memories(plain, plain, raised))
+    assert order(search(world, settings(replace(NOTHING, **{signal: 2.0}), pool_rows=1), 1, query)) == [3]
+    assert order(search(world, settings(NOTHING, pool_rows=1), 1, query)) == [1]
 
 
-@given(world=worlds, limit=st.integers(1, 15), speaker=st.sampled_from([0.0, 1.5]), session=st.sampled_from([0.0, 0.5]))
-def test_a_score_is_the_stated_sum(world: World, limit: int, speaker: float, session: float) -> None:
-    settings = replace(PLAIN, speaker=speaker, session=session)
-    query = f"Ann's {QUERY}"
-    found = world.search(limit, settings, query)
-    rows = sorted(world.texts)
-    angles = {row: angle for row, angle in (world.angles | world.fresh).items() if row in world.texts}
-    cosines = {row: float(at(angle)[0]) for row, angle in angles.items()}
-    corpus = world.corpus()
-    hits = corpus.lexical.search("n", plan(query, NOW).terms, 99, corpus.rows, corpus.lengths)
-    bm25 = dict.fromkeys(rows, 0.0) | dict(zip(hits.rows.tolist(), hits.scores.tolist(), strict=True))
-    dense, lexical = standard(cosines), standard(bm25)
-    turn = {
-        row: dense.get(row, 0.0) + 0.4 * lexical[row] + speaker * (world.speakers.get(row) == "Ann") for row in rows
-    }
-    most = {s: max(turn[row] for row in rows if world.sessions.get(row) == s) for s in world.sessions.values() if s}
-    wanted = {row: turn[row] + session * most.get(world.sessions.get(row, ""), turn[row]) for row in rows}
-    assert len(found) == min(limit, len(rows))
-    assert [c.score for c in found] == pytest.approx(sorted(wanted.values(), reverse=True)[:limit], abs=1e-4)
-    for candidate in found:
-        assert candidate.score == pytest.approx(wanted[candidate.row], abs=1e-4)
-        logit = -6.0 + 8.0 * cosines.get(candidate.row, 0.0) + 4.0 * bm25[candidate.row] / max(hits.ceiling, 1e-9)
-        assert candidate.relevance == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-4)
-        assert candidate.signals["dense"] == pytest.approx(dense.get(candidate.row, 0.0), abs=1e-3)
-        assert candidate.signals["lexical"] == pytest.approx(lexical[candidate.row], abs=1e-3)
-        assert tuple(candidate.signals) == SIGNALS
-    pairs = [(-candidate.score, candidate.row) for candidate in found]
-    assert pairs == sorted(pairs)
+def test_what_follows_a_question_is_raised_by_previous() -> None:
+    turns = [Row("a lamp?", session=1, turn=0), Row(session=1, turn=1, angle=0, heard="dog park")]
+    rows = memories(Row(angle=0, heard="dog park"), Row(angle=0, heard="cat"), *turns)
+    assert order(search(World(rows), settings(replace(NOTHING, previous=1.0)))) == [4, 1, 2, 3]
+    assert order(search(World(rows), settings(NOTHING))) == [1, 2, 3, 4]
 
 
-def test_nothing_to_search_finds_nothing() -> None:
-    assert World({}).search() == []
+def test_the_best_row_of_a_session_raises_the_others() -> None:
+    rows = memories(Row(), Row("a dog", session=5), Row(), Row(session=5))
+    found = search(World(rows), settings(replace(NOTHING, lexical=1.0, session=0.5)))
+    assert order(found) == [2, 4, 1, 3]
+    assert {c.row: c.signals["session"] for c in found} == {2: 1.0, 4: 1.0, 1: -1.0, 3: -1.0}
+    assert order(search(World(rows), settings(replace(NOTHING, lexical=1.0)))) == [2, 1, 3, 4]
 
 
-def test_every_row_is_given_when_so_many_are_asked_for() -> None:
-    world = World(dict.fromkeys(range(1, 301), "cat"), dict.fromkeys(range(1, 301, 2), 90.0))
-    assert len(world.search(limit=100)) == 100
-    assert order(world.search(limit=300)) == order(world.search(limit=1000))
-    assert sorted(order(world.search(limit=300))) == list(range(1, 301))
+angles = st.sampled_from([None, 0.0, 20.0, 45.0, 90.0, 150.0])
+heard = st.sampled_from(["dog", "park", "cat", "dog park", ""])
+plain_rows = st.builds(
+    Row,
+    text=st.sampled_from(["a dog", "the park", "dog dog park", "a cat", "yes", "what?", "Always!", "in Lisbon"]),
+    angle=angles,
+    heard=heard,
+    fresh=st.none() | st.tuples(st.sampled_from([0.0, 60.0]), heard),
+    speaker=st.sampled_from([None, "Ann", "Bob"]),
+    session=st.sampled_from([None, 1, 2]),
+    said=st.sampled_from([None, YESTERDAY, LONG_AGO]),
+    turn=st.integers(0, 3),
+    reply=st.booleans(),
+)
+worlds = st.lists(plain_rows, min_size=1, max_size=10).map(lambda rows: memories(*rows))
+weightings = st.builds(Weights, **{name: st.sampled_from([0.0, 0.5, 2.0]) for name in SIGNALS})
+queries = st.sampled_from(["Where did Ann go with the dog yesterday?", "dog park", "When did Bob and Ann meet?", ""])
 
 
-def test_equal_rows_come_oldest_first() -> None:
-    assert order(World(dict.fromkeys([9, 4, 7], "dog"), dict.fromkeys([4, 7, 9], 30.0)).search()) == [4, 7, 9]
-    assert order(World(dict.fromkeys([9, 4, 7], "dog")).search()) == [4, 7, 9]
+@given(worlds, weightings, queries)
+def test_a_score_is_the_stated_sum(rows: dict[int, Row], weights: Weights, query: str) -> None:
+    nudges = {1: 0.5, 2: -0.75}
+    found = search(World(rows, nudges), settings(weights), len(rows), query)
+    assert sorted(order(found)) == list(range(1, len(rows) + 1))
+    signals = {name: np.array([c.signals[name] for c in found], dtype=np.float64) for name in SIGNALS}
+    own = {name: weight for name, weight in asdict(weights).items() if name not in ("previous", "session", "feedback")}
+    total = sum(weight * signals[name] for name, weight in own.items())
+    if np.ptp(total) < 0.01:
+        return
+    alone = zscore(total) + weights.previous * signals["previous"]
+    wanted = zscore(alone) + weights.session * signals["session"] + weights.feedback * signals["feedback"]
+    assert [c.score for c in found] == pytest.approx(wanted.tolist(), abs=0.02)
+    assert signals["feedback"].tolist() == [nudges.get(c.row, 0.0) for c in found]
 
 
-def test_a_row_without_a_vector_stands_at_the_mean() -> None:
-    world = World(dict.fromkeys([1, 2, 3], "cat"), {1: 0.0, 2: 90.0})
-    assert {c.row: c.score for c in world.search()} == {1: 1.0, 2: -1.0, 3: 0.0}
+@given(worlds, queries, st.integers(1, 12), st.integers(1, 4), st.booleans())
+def test_what_no_order_may_break(rows: dict[int, Row], query: str, limit: int, pool_rows: int, documents: bool) -> None:
+    world = World({each: replace(row, document=documents) for each, row in rows.items()})
+    found = search(world, PipelineSettings(pool_rows=pool_rows), limit, query)
+    assert len(set(order(found))) == len(found) == min(limit, len(rows))
+    scores = [candidate.score for candidate in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= candidate.relevance <= 1 for candidate in found)
+    assert np.isfinite(scores).all()
 
 
-def test_a_fresh_vector_counts_and_takes_the_place_of_a_stale_one() -> None:
-    world = World(dict.fromkeys([1, 2], "cat"), {1: 90.0, 2: 45.0}, fresh={1: 0.0})
-    assert order(world.search()) == [1, 2]
-    assert world.search()[0].relevance == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-4)
+@given(worlds, queries, st.randoms(use_true_random=False))
+def test_the_order_in_which_rows_were_written_changes_nothing(rows: dict[int, Row], query: str, random: Random) -> None:
+    world, written = World(rows), list(rows)
+    random.shuffle(written)
+    pipeline = Pipeline(AxisEncoder(), world.index(written))
+    mixed = replace(world, rows={each: rows[each] for each in written})
+    assert pipeline.search("n", plan(query, NOW), mixed.corpus(written), 10) == search(world, limit=10, query=query)
+
+
+def test_nothing_to_search_finds_nothing_and_one_row_is_found() -> None:
+    assert search(World({})) == []
+    (only,) = search(World(memories(Row())))
+    assert (only.row, only.score, only.passage) == (1, 0.0, None)
+
+
+def test_rows_without_vectors_and_codes_are_found_by_their_words() -> None:
+    rows = memories(*[Row(angle=90, heard="cat")] * 3, Row("the dog in the park"))
+    found = search(World(rows))
+    assert order(found)[0] == 4
+    assert (found[0].signals["dense"], found[0].features["cosine"], found[0].features["late"]) == (0.0, 0.0, 0.0)
+    assert order(search(World(memories(*[Row()] * 3)))) == [1, 2, 3]
+
+
+def test_a_fresh_vector_takes_the_place_of_a_stale_one() -> None:
+    world = World(memories(Row(angle=45), Row(angle=90, fresh=(0, "dog park"))))
+    found = search(world, settings(replace(NOTHING, dense=1.0)))
+    assert [(c.row, c.features["cosine"], c.features["late"]) for c in found] == [
+        (2, 1.0, pytest.approx(UNIT)),
+        (1, pytest.approx(0.5**0.5), 0.0),
+    ]
 
 
 def test_a_row_of_the_index_that_may_not_be_seen_changes_nothing() -> None:
-    seen = World({2: "dog", 4: "cat"}, {2: 50.0, 4: 10.0})
-    more = replace(seen, angles={**seen.angles, 1: 0.0, 3: 0.0, 9: 180.0})
-    assert seen.search() == more.search()
+    world = World({key(2): Row("dog", angle=50), key(4): Row(angle=10)})
+    index = world.index()
+    index.apply("n", [VectorChange(key(row), 1, b"12345678", at(0), codes("dog park")) for row in (1, 3, 9)])
+    seen = Pipeline(AxisEncoder(), index).search("n", plan(QUERY, NOW), world.corpus(), 10)
+    assert seen == search(world)
 
 
-def test_a_signal_of_weight_0_is_not_looked_up() -> None:
-    world = World({1: "dog", 2: "cat"}, {1: 90.0, 2: 0.0})
-    assert order(world.search(settings=replace(PLAIN, dense=0.0))) == [1, 2]
-    assert order(world.search(settings=replace(PLAIN, lexical=0.0))) == [2, 1]
+def document(passages: int) -> dict[int, Row]:
+    """Memory 1: a document of so many passages; the middle one is the nearest."""
+    return {
+        key(1, number): Row(angle=40 * (number != passages // 2), document=True, passage=(number, number + 1))
+        for number in range(passages)
+    }
 
 
-def test_only_the_pool_is_described_and_it_holds_the_limit() -> None:
-    world = World({row: "dog" if row == 50 else "cat" for row in range(1, 101)})
-    found = world.search(limit=3, settings=replace(PLAIN, pool_rows=7))
-    assert (order(found), world.described) == ([50, 1, 2], [50, 1, 2, 3, 4, 5, 6])
-    world.described.clear()
-    assert len(world.search(limit=20, settings=replace(PLAIN, pool_rows=7))) == len(world.described) == 20
+def test_a_memory_comes_once_by_its_best_passage() -> None:
+    world = World(document(5) | {key(2): Row(angle=20, document=True)})
+    found = search(world, settings(replace(NOTHING, dense=1.0)))
+    assert [(c.row, c.passage) for c in found] == [(1, (2, 3)), (2, None)]
 
 
-def test_the_one_speaker_that_is_named_counts_and_of_two_neither() -> None:
-    world = World(dict.fromkeys([1, 2, 3], "cat"), speakers={2: "Ann", 3: "Bob"})
-    settings = replace(PLAIN, speaker=2.0)
-    assert [(c.row, c.score) for c in world.search(1, settings, "what did Ann say?")] == [(2, 2.0)]
-    assert [c.score for c in world.search(3, settings, "did Ann meet Bob?")] == [0.0, 0.0, 0.0]
-    assert [c.score for c in world.search(3, settings, "what did Zoe say?")] == [0.0, 0.0, 0.0]
+def test_memories_that_the_pool_has_no_passage_of_follow_with_theirs() -> None:
+    others = {key(row): Row(angle=60 + row, document=True) for row in (2, 3, 4)}
+    fifth = {key(5, 0): Row(angle=150, document=True, passage=(0, 9)), key(5, 1): Row(angle=70, passage=(9, 12))}
+    world = World(document(20) | others | fifth)
+    found = search(world, settings(replace(NOTHING, dense=1.0), pool_rows=4), 4)
+    assert [(c.row, c.passage) for c in found] == [(1, (10, 11)), (2, None), (3, None), (4, None)]
+    every = search(world, settings(replace(NOTHING, dense=1.0), pool_rows=4), 9)
+    assert [(c.row, c.passage) for c in every] == [(1, (10, 11)), (2, None), (3, None), (4, None), (5, (9, 12))]
+    assert [c.score for c in every] == sorted((c.score for c in every), reverse=True)
+    assert {key(row) for row in (2, 3, 4)} | {key(5, 1)} <= set(world.described)
 
 
-def test_a_date_in_the_query_finds_what_happened_then_or_tells_of_it() -> None:
-    world = World(
-        {1: "cat", 2: "cat", 3: "I went there last week"},
-        times={1: NOW - timedelta(days=60), 2: NOW - timedelta(days=1), 3: NOW - timedelta(days=53)},
-    )
-    settings = replace(PLAIN, date=2.0)
-    assert order(world.search(1, settings, "what happened yesterday?")) == [2]
-    found = {c.row: c.signals["date"] for c in world.search(3, settings, "what happened on 13 January 2026?")}
-    assert found[1] == 1.0
-    assert found[3] > found[2] == 0.0
+def test_only_what_is_given_or_tells_a_time_is_described() -> None:
+    world = World({key(row): Row("dog" if row == 50 else "cat") for row in range(1, 101)})
+    found = search(world, settings(replace(NOTHING, lexical=1.0), pool_rows=7), 3)
+    assert (order(found), world.described) == ([50, 1, 2], [key(50), key(1), key(2)])
+    world = World(memories(Row("last week"), Row("a lamp"), Row("in May")))
+    search(world, settings(replace(NOTHING, date=1.0)), 1, "what happened yesterday?")
+    assert world.described == [key(1), key(3), key(1)]
 
 
-def test_the_encoder_is_asked_in_the_first_person_where_a_speaker_is_named() -> None:
-    world = World({1: "cat"}, speakers={1: "Ann"})
-    encoder = OneQuery()
-    world.search(1, replace(PLAIN, first_person=True), "What is Ann's job?", encoder)
-    world.search(1, replace(PLAIN, first_person=False), "What is Ann's job?", encoder)
+def test_ten_thousand_identical_rows_come_oldest_first_and_fast() -> None:
+    rows = {key(row): Row("a dog in the park") for row in range(1, 10_001)}
+    world = World(rows)
+    vector = np.random.default_rng(1).normal(size=16).astype(np.float32)
+    vector /= np.linalg.norm(vector)
+    index = InMemoryVectorIndex(16)
+    index.apply("n", [VectorChange(each, 1, b"12345678", vector, codes("dog park")) for each in rows])
+    corpus, asked = world.corpus(), plan(QUERY, NOW)
+    started = time.perf_counter()
+    found = Pipeline(AxisEncoder(), index).search("n", asked, corpus, 100)
+    assert time.perf_counter() - started < 2.0
+    assert order(found) == list(range(1, 101))
+    assert {candidate.score for candidate in found} == {0.0}
+
+
+def test_near_duplicates_are_behind_and_present() -> None:
+    texts = ["I weigh 80 kg", "I weigh 80 kg.", "I weigh 82 kg", "the dog", "I weigh 80 kg!"]
+    world = World(memories(*(Row(text, angle=10 * number) for number, text in enumerate(texts))))
+    how = settings(replace(NOTHING, dense=1.0), distinct=True)
+    assert order(search(world, how, 5)) == [1, 3, 4, 2, 5]
+    assert order(search(world, how, 2)) == [1, 3]
+    scores = [candidate.score for candidate in search(world, how, 5)]
+    assert scores[2] == scores[3] > scores[4]
+    assert order(search(world, settings(replace(NOTHING, dense=1.0)), 5)) == [1, 2, 3, 4, 5]
+
+
+def test_votes_move_their_row_by_their_weight_and_no_other_one() -> None:
+    rows = memories(*(Row(text, angle=angle) for text, angle in (("dog", 10), ("cat", 20), ("dog", 30), ("cat", 80))))
+    weights = replace(NOTHING, dense=1.0, lexical=0.4, session=0.5)
+    plain = {candidate.row: candidate for candidate in search(World(rows), settings(weights))}
+    nudges = {2: 0.75, 3: -0.5, 99: 1.0}
+    for weight in (1.0, 2.0, 0.0):
+        voted = search(World(rows, nudges), settings(replace(weights, feedback=weight)))
+        for candidate in voted:
+            nudge = nudges.get(candidate.row, 0.0)
+            assert candidate.score == pytest.approx(plain[candidate.row].score + weight * nudge, abs=1e-6)
+            assert candidate.signals == {**plain[candidate.row].signals, "feedback": nudge}
+            assert candidate.relevance == plain[candidate.row].relevance
+
+
+def test_documents_that_complete_the_first_are_brought_forward_and_turns_are_not() -> None:
+    texts = ["Jaws was made by director Steven Spielberg.", "A director of a bank.", "A cup.", "Spielberg in Ohio."]
+    rows = [Row(text, angle=angle, document=True) for text, angle in zip(texts, (0, 30, 40, 41), strict=True)]
+    weights = replace(NOTHING, dense=1.0)
+    query = "director of Jaws"
+    assert order(search(World(memories(*rows)), settings(weights), query=query)) == [1, 2, 3, 4]
+    assert order(search(World(memories(*rows)), settings(weights, hops=True), query=query)) == [1, 2, 4, 3]
+    turns = World(memories(*(replace(row, document=False) for row in rows)))
+    assert order(search(turns, settings(weights, hops=True), query=query)) == [1, 2, 3, 4]
+
+
+def test_each_kind_of_memory_has_its_own_weights() -> None:
+    rows = [Row("a dog", angle=90), Row(angle=0)]
+    how = settings(NOTHING)
+    how = replace(how, people=replace(NOTHING, lexical=1.0), documents=replace(NOTHING, dense=1.0))
+    assert order(search(World(memories(*(replace(row, speaker="Ann") for row in rows))), how)) == [1, 2]
+    assert order(search(World(memories(*(replace(row, document=True) for row in rows))), how)) == [2, 1]
+    assert [candidate.score for candidate in search(World(memories(*rows)), how)] == [0.0, 0.0]
+
+
+def test_relevance_is_read_from_raw_similarities() -> None:
+    rows = memories(Row("the dog park", angle=0, heard="dog park"), Row(angle=90, heard="cat"))
+    first, second = search(World(rows))
+    assert tuple(first.features) == FEATURES
+    assert first.features["late"] == pytest.approx(UNIT)
+    assert (first.features["cosine"], second.features["cosine"]) == pytest.approx((1.0, 0.0), abs=1e-6)
+    assert second.features["lexical"] == 0.0
+    assert first.features["lexical"] == pytest.approx(1 / (1 + 0.9 * (0.6 + 0.4 * 3 / 2)))
+    assert first.relevance > 0.5 > second.relevance
+
+
+def test_others_who_match_better_than_the_one_named_make_all_less_relevant() -> None:
+    rows = [Row(angle=0, heard="dog park", speaker="Bob"), Row(angle=0, heard="cat", speaker="Ann")]
+    named = search(World(memories(*rows)), query="dog park Ann")
+    assert [candidate.features["conflict"] for candidate in named] == pytest.approx([2 * UNIT] * 2)
+    assert [candidate.features["conflict"] for candidate in search(World(memories(*rows)))] == [0.0, 0.0]
+
+
+def test_the_encoder_is_asked_in_the_first_person_and_full_text_without_names() -> None:
+    world = World(memories(Row("Ann", speaker="Ann"), Row("a job", speaker="Ann")))
+    encoder = AxisEncoder()
+    for first_person in (True, False):
+        how = settings(NOTHING, first_person=first_person)
+        Pipeline(encoder, world.index(), how).search("n", plan("What is Ann's job?", NOW), world.corpus(), 1)
     assert encoder.asked == ["What is my job?", "What is Ann's job?"]
-
-
-def test_a_reranker_has_the_last_word_and_equal_scores_stay_by_row() -> None:
-    class Longest:
-        def rerank(self, query: str, texts: Sequence[str], scores: Floats) -> Floats:
-            assert (query, len(texts)) == (QUERY, len(scores))
-            return np.array([len(text) for text in texts], dtype=np.float32)
-
-    world = World({1: "dog", 2: "long cat", 3: "dog dog", 4: "even more"})
-    pipeline = Pipeline(OneQuery(), InMemoryVectorIndex(2), Longest(), PLAIN)
-    found = pipeline.search("n", plan(QUERY, NOW), world.corpus(), 4)
-    assert [(c.row, c.score) for c in found] == [(4, 9.0), (2, 8.0), (3, 7.0), (1, 3.0)]
+    lexical = replace(NOTHING, lexical=1.0)
+    assert order(search(world, settings(lexical), query="What is Ann's job?")) == [2, 1]
+    assert order(search(world, settings(lexical, names_out=False), query="Ann's Ann job?")) == [1, 2]

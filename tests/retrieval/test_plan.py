@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.plan import TERMS_MAX, in_first_person, named_speakers, plan
+from retrieval.plan import (
+    SUBJECT_SHARE,
+    TERMS_MAX,
+    in_first_person,
+    named_speakers,
+    plan,
+    spoken_shares,
+    terms_without,
+)
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 KIB_64 = 64 * 1024
@@ -69,19 +77,47 @@ def test_a_query_names_a_speaker_by_the_whole_name_or_a_part_of_three_letters(
 @pytest.mark.parametrize(
     ("query", "speakers", "asked"),
     [
-        ("Where does Alice live?", ["Alice"], "Where does I live?"),
+        ("Where does Alice live?", ["Alice"], "Where do I live?"),
         ("What is Alice's job?", ["Alice"], "What is my job?"),
         ("What is Alice’s job?", ["Alice"], "What is my job?"),
         ("What are James' plans?", ["James"], "What are my plans?"),
-        ("Where does Ann Lee live?", ["Ann Lee"], "Where does I live?"),
+        ("Where does Ann Lee live?", ["Ann Lee"], "Where do I live?"),
         ("What is Ann Lee's job?", ["Ann Lee"], "What is my job?"),
         ("Did Ann meet Bob?", ["Ann", "Bob"], "Did I meet I?"),
         ("Where does Alice live?", [], "Where does Alice live?"),
         ("where will Will go?", ["Will"], "where will I go?"),
+        ("Is Ann happy with her job?", ["Ann"], "am I happy with my job?"),
+        ("What has Ann told him about himself?", ["Ann"], "What have I told me about me?"),
+        ("Has Ann told Bob his name?", ["Ann", "Bob"], "have I told I his name?"),
     ],
 )
 def test_the_names_of_those_who_speak_become_the_first_person(query: str, speakers: list[str], asked: str) -> None:
     assert in_first_person(plan(query, NOW), speakers) == asked
+
+
+@pytest.mark.parametrize(
+    ("query", "speakers", "shares"),
+    [
+        ("Where does Ann live?", ["Ann"], {"Ann": 1.0}),
+        ("What did Ann give to Bob?", ["Bob", "Ann"], {"Ann": SUBJECT_SHARE}),
+        ("What did Bob get from Ann?", ["Ann", "Bob"], {"Bob": SUBJECT_SHARE}),
+        ("What have Ann and Bob both done?", ["Ann", "Bob"], {}),
+        ("Who knows Ann, Bob, Eve?", ["Ann", "Bob", "Eve"], {}),
+        ("Where?", [], {}),
+    ],
+)
+def test_who_says_the_answer(query: str, speakers: list[str], shares: dict[str, float]) -> None:
+    assert spoken_shares(plan(query, NOW), speakers) == shares
+
+
+def test_the_names_of_speakers_are_no_search_terms_unless_there_are_no_others() -> None:
+    assert terms_without(plan("Where did Ann Lee's dogs run?", NOW), ["Ann Lee"]) == ["dog", "run"]
+    assert terms_without(plan("Who is Ann?", NOW), ["Ann"]) == ["ann"]
+
+
+@pytest.mark.parametrize("query", ["What did she do recently?", "Where is she now?", "What is she currently reading?"])
+def test_what_is_current_is_no_date(query: str) -> None:
+    assert plan(query, NOW).dates == ()
 
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=8), max_size=3))

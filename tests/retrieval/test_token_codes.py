@@ -10,7 +10,7 @@ from retrieval import token_codes
 from retrieval.encode_hash import HashEncoder
 from retrieval.encode_onnx import OnnxEncoder
 from retrieval.ports import TokenVectors
-from retrieval.token_codes import fingerprint, pack, thresholds
+from retrieval.token_codes import content, fingerprint, pack, thresholds
 
 
 def test_a_bit_says_whether_a_number_is_above_its_threshold() -> None:
@@ -19,6 +19,27 @@ def test_a_bit_says_whether_a_number_is_above_its_threshold() -> None:
     assert pack(vectors, cuts).tolist() == [[0b11001001, 0b10000000], [0b01001000, 0]]
     assert pack(vectors[:0], cuts).shape == (0, 2)
     assert pack(vectors, cuts).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kept"),
+    [
+        (("where", "did", "ann", "'", "s", "dog", "run", "?"), [2, 4, 5, 6]),
+        (("on", "##cology", "!"), [1]),
+        (("dog", "park"), [0, 1]),
+        (("who", "is", "it", "?"), [0, 1, 2, 3]),
+        (("?", "!"), [0, 1]),
+        (("東", "é", "3", "…"), [0, 1, 2]),
+        ((), []),
+    ],
+)
+def test_content_is_what_is_no_stop_word_and_no_punctuation_unless_that_is_nothing(
+    tokens: tuple[str, ...], kept: list[int]
+) -> None:
+    vectors = np.eye(len(tokens), 8, dtype=np.float32)
+    found = content(TokenVectors(tokens, vectors))
+    assert found.tokens == tuple(tokens[number] for number in kept)
+    assert np.array_equal(found.vectors, vectors[kept])
 
 
 def test_thresholds_are_the_means_over_the_fixed_sentences() -> None:

@@ -290,8 +290,8 @@ def test_erasing_takes_out_everything_and_says_what(run: Running) -> None:
     path = f"/v1/memories/{memory['id']}"
     client.patch(path, json={"text": "another sesame secret"})
     run.service.indexer.apply_all()
-    client.post("/v1/recall", json={"query": "sesame", "limit": 1})
-    run.service.recall_log.flush()
+    recall_id = client.post("/v1/recall", json={"query": "sesame", "limit": 1}).json()["recall_id"]
+    client.post("/v1/feedback", json={"recall_id": recall_id, "memory_id": memory["id"], "useful": True})
     reply = client.delete(path)
     assert reply.status_code == 200
     receipt = reply.json()
@@ -302,7 +302,7 @@ def test_erasing_takes_out_everything_and_says_what(run: Running) -> None:
         "memory_ids": [memory["id"]],
         "removed": {
             "memories": 1, "versions": 1, "sources": 0, "fulltext": 1, "outbox": 0, "changes": 2, "recalls": 1,
-            "vectors": 1, "idempotency_replies": 0,
+            "feedback": 1, "vectors": 1, "idempotency_replies": 0,
         },
         "erased_at": NOW_TOLD,
         "digest": receipt["digest"],
@@ -317,7 +317,8 @@ def test_erasing_takes_out_everything_and_says_what(run: Running) -> None:
     assert texts(client, text="sesame") == []
     hits = client.post("/v1/recall", json={"query": "sesame secret"}).json()["results"]
     assert [hit["memory"]["id"] for hit in hits] == [kept["id"]]
-    left = str(run.dump("memories", "versions", "memory_fts", "change_memories", "recall_memories", "outbox"))
+    told = ("memories", "versions", "memory_fts", "change_memories", "recall_memories", "feedback", "outbox")
+    left = str(run.dump(*told))
     assert [word for word in ("sesame", memory["id"]) if word in left] == []
 
 

@@ -12,9 +12,9 @@ from recalld.core.clock import SystemClock
 from recalld.core.ids import UlidSource, is_id
 from recalld.llm.scripted import ScriptedModel
 from tests.api.conftest import Json, Running, add, problem
-from tests.conftest import NOW, SetClock
+from tests.conftest import NOW, SetClock, TurnedEncoder, long_text
 
-HIT = {"memory", "score", "relevance", "signals"}
+HIT = {"memory", "score", "relevance", "signals", "passage"}
 LISBON, PIANO, DOCUMENT = "I moved to Lisbon in March.", "My sister plays the piano.", "A guide to Lisbon"
 
 
@@ -61,10 +61,12 @@ def test_a_recall_gives_memories_best_first_with_their_figures(told: TestClient)
     assert told.get(f"/v1/memories/{first['id']}").json() == first
 
 
-def test_nothing_relevant_is_said_and_the_results_are_there_all_the_same(told: TestClient) -> None:
-    body = recall(told, "quantum chromodynamics")
+def test_nothing_relevant_is_said_and_the_results_are_there_all_the_same(start: Callable[..., Running]) -> None:
+    client = start(Parts(encoder=TurnedEncoder())).client()
+    add(client, LISBON, PIANO, DOCUMENT, "Bob moved to Porto.")
+    body = recall(client, "quantum chromodynamics")
     assert (body["relevant"], len(body["results"])) == (False, 4)
-    assert recall(told, LISBON)["relevant"] is True
+    assert recall(client, LISBON)["relevant"] is True
 
 
 def test_of_no_memories_nothing_is_recalled(client: TestClient) -> None:
@@ -128,12 +130,26 @@ def test_as_of_hides_what_occurred_later_and_known_at_what_was_recorded_later(
 
 
 def test_now_is_the_time_from_which_last_week_is_read(client: TestClient) -> None:
-    days = {
-        day: add(client, f"we had lunch, number {day}", occurred_at=f"2026-03-{day}T12:00:00Z") for day in ("03", "10")
-    }
+    days = {day: add(client, "we had lunch", occurred_at=f"2026-03-{day}T12:00:00Z") for day in ("03", "10")}
     for now, best in (("2026-03-11T00:00:00Z", "03"), ("2026-03-18T00:00:00Z", "10")):
         first = recall(client, "what did we do last week?", now=now)["results"][0]["memory"]
         assert first["id"] == days[best][0]["id"]
+
+
+def test_of_a_long_text_the_passage_that_answers_is_named_and_packed(client: TestClient) -> None:
+    written = long_text("We left early.", "The zebra crossing was painted.", "We came home.")
+    [kept] = add(client, written, kind="document")
+    add(client, LISBON)
+    long, short = recall(client, "who painted the zebra crossing?")["results"]
+    assert long["memory"]["text"] == written
+    passage = written[long["passage"]["start"] : long["passage"]["end"]]
+    assert long["passage"].keys() == {"start", "end"}
+    assert passage.startswith("The zebra crossing was painted.")
+    assert (short["memory"]["text"], short["passage"]) == (LISBON, None)
+    packed = context(client, "who painted the zebra crossing?")
+    assert packed["blocks"][0]["memory_ids"] == [kept["id"]]
+    assert passage.strip() in packed["text"]
+    assert "We left early" not in packed["text"]
 
 
 def test_explain_says_what_was_searched_for_and_is_left_out_otherwise(told: TestClient) -> None:
@@ -168,6 +184,25 @@ def test_what_a_recall_gave_is_noted_for_feedback_in_its_order(run: Running) -> 
         if path == "recall":
             assert given == [(place, hit["memory"]["id"]) for place, hit in enumerate(body["results"])]
         assert len(given) == 2
+
+
+@pytest.mark.parametrize("path", ["recall", "context"])
+def test_a_filter_is_applied_before_the_search(client: TestClient, path: str) -> None:
+    add(client, *["a note of the harbour"] * 60, metadata={"topic": "work"})
+    home = [memory["id"] for memory in add(client, "the cat", "the flat", metadata={"topic": "home", "a.b": [1, "é"]})]
+
+    def given(wanted: Json, **fields: Any) -> set[str]:
+        body = {"query": "note of the harbour", "limit": 10, "filter": wanted} | fields
+        reply = client.post(f"/v1/{path}", json=body).json()
+        hits = [hit["memory"]["id"] for hit in reply.get("results", [])]
+        return {*hits, *(memory_id for block in reply.get("blocks", []) for memory_id in block["memory_ids"])}
+
+    assert given({"metadata.topic": "home"}) == set(home)
+    assert given({'metadata."a.b"': {"contains": "é"}, "text": {"contains": "cat"}}) == {home[0]}
+    assert len(given({"metadata.topic": {"ne": "home"}})) == 10
+    assert given({"metadata.topic": "home"}, scope={"user_id": "ann"}) == given({"metadata.topic": "%"}) == set()
+    assert len(given({"recorded_at": {"lte": "2026-03-14T10:00:00+01:00"}}, limit=2)) == 2
+    assert given({"recorded_at": {"gt": "2026-03-14T10:00:00+01:00"}}) == set()
 
 
 # --- context
@@ -237,6 +272,13 @@ def test_what_a_memory_says_can_not_begin_a_line_of_its_own(client: TestClient) 
         ("recall", {"scope": {"user_id": ""}}, "scope.user_id"),
         ("recall", {"token_budget": 5}, "token_budget"),
         ("recall", {"top_k": 5}, "top_k"),
+        ("recall", {"filter": "kind"}, "filter"),
+        ("recall", {"filter": []}, "filter"),
+        ("recall", {"filter": {}}, "filter"),
+        ("recall", {"filter": {"knid": "turn"}}, "filter.knid"),
+        ("recall", {"filter": {"and": [{"kind": "turn"}, {"metadata.a": {"gt": None}}]}}, "filter.and.1.metadata.a.gt"),
+        ("context", {"filter": {"kind": {"like": "t%"}}}, "filter.kind.like"),
+        ("context", {"filter": {"occurred_at": {"gt": "2026-03-14"}}}, "filter.occurred_at.gt"),
         ("context", {"token_budget": 0}, "token_budget"),
         ("context", {"token_budget": 32_769}, "token_budget"),
         ("context", {"token_budget": "5"}, "token_budget"),

@@ -168,14 +168,28 @@ def test_no_read_or_write_scans_the_rows_of_other_namespaces(connection: Connect
         "active": lambda: store.active_rows("default", 0, 10),
         "replace": lambda: store.replace("default", new_version(kept[0], replace(kept[0].item, text="x"), NOW)),
         "history": lambda: store.history("default", kept[0].id),
+        "recalled": lambda: store.recalled("default", "rec_1"),
+        "vote": lambda: store.vote("default", "rec_1", kept[1].id, True, NOW),
+        "feedback": lambda: store.feedback("default"),
+        "feedback on one": lambda: store.feedback("default", kept[1].id),
         "erase": lambda: store.erase("default", [kept[0].id]),
     }
     for name, act in acts.items():
         steps = plans(connection, act)
         assert steps, name
-        assert [step for step in steps if re.match("SCAN (?!memory_fts|s$)", step)] == [], name
+        assert [step for step in steps if re.match("SCAN (?!memory_fts|s$|voted$)", step)] == [], name
         if name == "external":
             assert "INDEX uq_memories_external_id (namespace=? AND external_id=?" in steps[0]
+
+
+def test_votes_are_read_before_the_memories_that_have_them(connection: Connection) -> None:
+    """A recall without votes must not read its namespace for them."""
+    store = SqlStore(connection)
+    store.insert("default", [make_memory(n) for n in range(1, 300)])
+    connection.execute(text("ANALYZE"))
+    steps = [step for step in plans(connection, lambda: store.feedback("default")) if "feedback" in step or "(" in step]
+    assert "feedback USING COVERING INDEX ix_feedback_namespace (namespace=?)" in steps[0]
+    assert re.search(r"memories USING INDEX \S+ \(id=\?\)", steps[1])
 
 
 def test_deleted_text_does_not_stay_in_the_file(database: Database) -> None:

@@ -138,12 +138,35 @@ def test_recall_finds_within_the_scope_and_says_what_is_relevant(recalld: Comman
     found = recalld.json("recall", "who moved to Lisbon in March?", "--user", "alice")
     assert list(found) == ["recall_id", "results", "relevant", "pending", "took_ms", "explain"]
     assert [hit["memory"]["text"] for hit in found["results"]] == ["I moved to Lisbon in March."]
-    assert list(found["results"][0]) == ["memory", "score", "relevance", "signals"]
+    assert list(found["results"][0]) == ["memory", "score", "relevance", "signals", "passage"]
     shown = recalld.ok("recall", "who moved to Lisbon in March?", "--user", "alice", "--explain").splitlines()
     line = next(line for line in shown if "Lisbon" in line)
     assert " 2026-03-14 turn: I moved to Lisbon in March. mem_" in line
     assert any(line.startswith("     ") for line in shown)
     assert shown[-1].endswith(" ms, 0 pending")
+
+
+def test_recall_and_context_take_a_filter(recalld: CommandLine, tmp_path: Path) -> None:
+    lines = [{"text": f"note {n}", "metadata": {"n": n, "it's": "é"}} for n in range(4)]
+    recalld.ok("add", "--file", ndjson(tmp_path, *lines))
+    wanted = json.dumps({"metadata.n": {"gte": 2}, "metadata.it's": "é"})
+    found = recalld.json("recall", "note", "--filter", wanted)["results"]
+    assert sorted(hit["memory"]["text"] for hit in found) == ["note 2", "note 3"]
+    assert len(recalld.json("context", "note", "--filter", wanted)["blocks"]) == 2
+    for command in ("recall", "context"):
+        assert recalld.error(command, "note", "--filter", '{"metadata.n": {"near": 2}}').startswith(
+            "filter.metadata.n.near: is no operator"
+        )
+        for text in (
+            "",
+            "{kind: turn}",
+            '{"kind": "turn"',
+            '{"metadata.n": NaN}',
+            '{"kind": "\\ud800"}',
+            "[" * 100_000,
+        ):
+            assert recalld.error(command, "note", "--filter", text) == "filter: is not JSON"
+        assert recalld.error(command, "note", "--filter", '"kind"').startswith("filter: ")
 
 
 def test_recall_is_honest_about_nothing(recalld: CommandLine) -> None:

@@ -59,9 +59,9 @@ def test_verify_of_what_is_sound_is_clean(filled: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("statement", "namespace", "index", "kind"),
     [
-        ("DELETE FROM memory_fts WHERE rowid = 2", "default", "fulltext", "missing"),
-        ("UPDATE memory_fts SET body = 'other' WHERE rowid = 2", "default", "fulltext", "stale"),
-        ("INSERT INTO memory_fts (rowid, tags, body) VALUES (99, 'x', 'x')", "*", "fulltext", "surplus"),
+        ("DELETE FROM memory_fts WHERE rowid = 2 << 10", "default", "fulltext", "missing"),
+        ("UPDATE memory_fts SET body = 'other' WHERE rowid = 2 << 10", "default", "fulltext", "stale"),
+        ("INSERT INTO memory_fts (rowid, tags, body) VALUES (99 << 10, 'x', 'x')", "*", "fulltext", "surplus"),
     ],
 )
 def test_verify_tells_how_full_text_differs_and_reindex_repairs_it(

@@ -1,0 +1,60 @@
+"""What recalls gave, and the votes on it: one vote for each memory of each recall.
+
+Invariant: nothing is read or written but through the namespace; a vote counts only for a memory that is there.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, delete, func, insert, select
+
+from memory.model import Recalled, Votes
+from memory.store.tables import feedback, memories, recall_memories, recalls
+from recalld.core.scope import Scope
+
+
+def recalled(connection: Connection, namespace: str, recall_id: str) -> Recalled | None:
+    """See `memory.ports.Ledger`."""
+    row = connection.execute(select(recalls).where(recalls.c.namespace == namespace, recalls.c.id == recall_id)).first()
+    if row is None:
+        return None
+    given = select(recall_memories.c.memory_id).where(recall_memories.c.recall_id == recall_id)
+    ids = connection.scalars(given.order_by(recall_memories.c.place))
+    return Recalled(Scope(row.user_id, row.agent_id, row.session_id), tuple(ids))
+
+
+def vote(
+    connection: Connection, namespace: str, recall_id: str, memory_id: str, useful: bool | None, at: datetime
+) -> None:
+    """See `memory.ports.Ledger`."""
+    f = feedback.c
+    same = and_(f.namespace == namespace, f.recall_id == recall_id, f.memory_id == memory_id)
+    connection.execute(delete(feedback).where(same))
+    if useful is not None:
+        values = {"namespace": namespace, "recall_id": recall_id, "memory_id": memory_id, "useful": useful, "at": at}
+        connection.execute(insert(feedback).values(values))
+
+
+def votes(connection: Connection, namespace: str, memory_id: str | None) -> dict[int, Votes]:
+    """See `memory.ports.Ledger`: reads the index of votes, and of the memories only those that have any."""
+    f = feedback.c
+    counted = (
+        select(f.memory_id, func.count().filter(f.useful).label("useful"), func.count().label("votes"))
+        .where(f.namespace == namespace)
+        .group_by(f.memory_id)
+    )
+    if memory_id is not None:
+        counted = counted.where(f.memory_id == memory_id)
+    voted = counted.subquery("voted")
+    found = (
+        select(memories.c.row, voted.c.useful, voted.c.votes - voted.c.useful)
+        .select_from(voted.join(memories, memories.c.id == voted.c.memory_id))
+        .where(memories.c.namespace == namespace)
+    )
+    return {row: Votes(useful, useless) for row, useful, useless in connection.execute(found)}
+
+
+def remove(connection: Connection, namespace: str, memory_ids: Sequence[str]) -> int:
+    """Take out the votes on these memories; returns how many there were."""
+    mine = and_(feedback.c.namespace == namespace, feedback.c.memory_id.in_(memory_ids))
+    return connection.execute(delete(feedback).where(mine)).rowcount
