@@ -63,7 +63,7 @@ ASSISTANT = Weights(
     date=2.0,
     standing=2.0,
     agreement=0.7,
-    reply=0.5,
+    reply=3.5,
     session=0.4,
 )
 DOCUMENTS = Weights(late=0.4, dense=1.0, lexical=0.2, date=1.0)
