@@ -33,23 +33,32 @@ def run(options: Options) -> dict[str, Any]:
     """Every conversation under every row."""
     settings = PipelineSettings()
     compared = rows(settings, options.ablations) | baselines(settings)
-    scored: dict[str, list[Scored]] = {}
     took: list[float] = []
     conversations = locomo(options.data)[: options.limit]
-    with temporary_instance(options.encoder) as instance:
-        for told in conversations:
-            say(f"{told.name}: {len(told.turns)} turns, {len(told.questions)} questions")
-            instance.add(told.name, [turn.item() for turn in told.turns])
-            instance.add(_plain(told.name), [_plain_item(turn) for turn in told.turns])
-            for row, found in _scores(instance, told, compared, took).items():
-                scored.setdefault(row, []).extend(found)
+    scored = measure(conversations, compared, options.encoder, took)
     return {
-        "rows": {row: _summary(found) for row, found in scored.items()},
+        "rows": {row: summary(found) for row, found in scored.items()},
         "intervals": intervals({row: _answerable(found) for row, found in scored.items()}, COMPARED, options.seed),
         "recall_ms": percentiles(took),
         "turns": {told.name: len(told.turns) for told in conversations},
         "settings": asdict(settings),
     }
+
+
+def measure(
+    conversations: Sequence[Conversation], compared: Mapping[str, PipelineSettings], encoder: str, took: list[float]
+) -> dict[str, list[Scored]]:
+    """Every question of these conversations under these rows; `took` gets the milliseconds of ours."""
+    scored: dict[str, list[Scored]] = {}
+    with temporary_instance(encoder) as instance:
+        for told in conversations:
+            say(f"{told.name}: {len(told.turns)} turns, {len(told.questions)} questions")
+            instance.add(told.name, [turn.item() for turn in told.turns])
+            if not compared.keys().isdisjoint(PLAIN):
+                instance.add(_plain(told.name), [_plain_item(turn) for turn in told.turns])
+            for row, found in _scores(instance, told, compared, took).items():
+                scored.setdefault(row, []).extend(found)
+    return scored
 
 
 def _scores(
@@ -91,7 +100,7 @@ def _metrics(ranking: Sequence[str], question: Question, session_of: Mapping[str
     }
 
 
-def _summary(scored: Sequence[Scored]) -> dict[str, Any]:
+def summary(scored: Sequence[Scored]) -> dict[str, Any]:
     answerable = _answerable(scored)
     return {
         "categories 1-4": mean(answerable),
