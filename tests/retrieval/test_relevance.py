@@ -44,7 +44,15 @@ def test_relevance_is_a_probability_that_goes_where_each_weight_says(
     before = features(*values)
     after = replace(before, **{name: getattr(before, name) + np.float32(more)})
     change = float(relevance(after)[0] - relevance(before)[0])
-    assert change * getattr(RelevanceWeights(), name) > 0
+    assert change * getattr(RelevanceWeights(), name) >= 0
+    assert 0 <= relevance(before)[0] <= 1
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_in_the_middle_every_feature_moves_it(name: str) -> None:
+    before = features(0.4, 0.4, 0.3, 0.05)
+    after = replace(before, **{name: getattr(before, name) + np.float32(0.05)})
+    assert (relevance(after)[0] - relevance(before)[0]) * getattr(RelevanceWeights(), name) > 0
     assert 0 < relevance(before)[0] < 1
 
 
