@@ -108,17 +108,22 @@ class Corpus(Columns):
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The rows in the order in which they were said: by session, then moment, then key.
+    """The rows in the order in which they were said: by session, then side, then moment, then key.
+
+    The assistant's replies are a side of their own: neighbours are what the same side said, and a long reply between
+    two messages of the user does not part them.
 
     Attributes:
         order: `[N]` which row stands at each place.
         places: `[N]` the place of each row.
-        sessions: `[N]` the session at each place.
+        sessions: `[N]` the session and side at each place.
+        exchanges: `[N]` of each row: equal for messages of the user and the replies that follow them.
     """
 
     order: NDArray[np.int64]
     places: NDArray[np.int64]
     sessions: NDArray[np.int64]
+    exchanges: NDArray[np.int64]
 
     def around(self, rows: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
         """These rows and up to `reach` neighbours on both sides in their sessions, by place."""
@@ -142,6 +147,14 @@ class Turns:
 def turns(corpus: Corpus) -> Turns:
     """The rows of a corpus as they were said."""
     order = np.lexsort((corpus.rows, corpus.moments, corpus.sessions))
+    replies, sessions = corpus.replies[order], corpus.sessions[order]
+    begins = np.ones(len(order), dtype=np.bool_)
+    begins[1:] = (replies[:-1] & ~replies[1:]) | (sessions[1:] != sessions[:-1])
+    exchanges = np.empty(len(order), dtype=np.int64)
+    exchanges[order] = np.cumsum(begins)
+    sides = 2 * sessions + replies
+    by_side = np.argsort(sides, kind="stable")
+    order = order[by_side]
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order))
-    return Turns(order, places, corpus.sessions[order])
+    return Turns(order, places, sides[by_side], exchanges)

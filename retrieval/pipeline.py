@@ -41,6 +41,7 @@ from retrieval.signals import (
     answer_signal,
     date_signal,
     day_signal,
+    exchange_signal,
     late_signal,
     previous_signal,
     speaker_signal,
@@ -193,6 +194,7 @@ class Pipeline:
             "question": -corpus.has(Trait.ASKS)[pool].astype(np.float32),
             "agreement": -corpus.has(Trait.AGREES)[pool].astype(np.float32),
             "reply": -corpus.replies[pool].astype(np.float32),
+            "exchange": zscore(exchange_signal(corpus, said_in_order, pool, late.own), _LATE_DEVIATION_MIN),
             "length": np.log1p(corpus.lengths[pool]).astype(np.float32),
         }
         alone = zscore(weighted_sum(signals, asdict(weights)))

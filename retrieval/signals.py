@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.corpus import Corpus, RowText, Turns
-from retrieval.fuse import zscore
+from retrieval.fuse import best_of_group, zscore
 from retrieval.late import REACH, QueryTokens, max_similarities, windowed
 from retrieval.ports import Floats, TokenCodes, VectorIndex
 from retrieval.times import Expression, date_match, resolve
@@ -100,6 +100,14 @@ def late_signal(
     wide = windowed(best, said.sessions[places], places)
     here = np.searchsorted(places, said.places[pool])
     return Late((wide @ query.weights)[here], (best @ query.weights)[here])
+
+
+def exchange_signal(corpus: Corpus, said: Turns, pool: Places, own: Floats) -> Floats:
+    """The best late interaction among the replies to each row; NaN where none of them is in the pool."""
+    exchanges = said.exchanges[pool]
+    replies = corpus.replies[pool]
+    answered = best_of_group(np.where(replies & ~np.isnan(own), own, -np.inf), exchanges)
+    return np.where(replies | np.isinf(answered), np.nan, answered).astype(np.float32)
 
 
 def previous_signal(corpus: Corpus, said: Turns, pool: Places, own: Floats) -> Floats:

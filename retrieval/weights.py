@@ -13,6 +13,7 @@ asks or what for. A weight of 0 leaves a signal out; the benchmarks have a row f
     question    ends in a question                                   0 or 1, taken off
     agreement   only agrees                                          0 or 1, taken off
     reply       said by the assistant                                0 or 1, taken off
+    exchange    the best late interaction of the replies to it       standard score over the pool
     length      words that are looked for in vain add up             log(1 + terms)
     previous    its own late interaction where it follows a question standard score, above 0
     session     the best row of its session                          standard score over the pool
@@ -36,6 +37,7 @@ class Weights:
     question: float = 0.0
     agreement: float = 0.0
     reply: float = 0.0
+    exchange: float = 0.0
     length: float = 0.0
     previous: float = 0.0
     session: float = 0.0
@@ -58,13 +60,14 @@ PEOPLE = Weights(
 )
 ASSISTANT = Weights(
     late=0.7,
-    dense=1.2,
+    dense=0.9,
     lexical=0.5,
     date=2.0,
-    standing=2.0,
+    standing=1.5,
     agreement=0.7,
     reply=3.5,
-    session=0.4,
+    exchange=0.4,
+    session=0.5,
 )
 DOCUMENTS = Weights(late=0.4, dense=1.0, lexical=0.2, date=1.0)
 

@@ -1,5 +1,6 @@
 """The columns of a search against loops over them: turns, neighbours, what was said before, which profile."""
 
+import itertools
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,15 +13,18 @@ from retrieval.traits import Trait
 from tests.retrieval.corpora import Row, World, at, codes, memories
 
 conversations = st.lists(
-    st.builds(Row, session=st.sampled_from([None, 7, 3]), turn=st.integers(0, 5)), min_size=1, max_size=12
+    st.builds(Row, session=st.sampled_from([None, 7, 3]), turn=st.integers(0, 5), reply=st.booleans()),
+    min_size=1,
+    max_size=12,
 )
 
 
-def in_order(corpus: Corpus) -> dict[int, list[int]]:
-    """The rows of each session by moment, then key, one comparison after another."""
-    sessions: dict[int, list[int]] = {}
+def in_order(corpus: Corpus, apart: bool = True) -> dict[tuple[int, bool], list[int]]:
+    """The rows of each session, and side of it, by moment, then key, one comparison after another."""
+    sessions: dict[tuple[int, bool], list[int]] = {}
     for row in range(len(corpus.rows)):
-        sessions.setdefault(int(corpus.sessions[row]), []).append(row)
+        side = apart and bool(corpus.replies[row])
+        sessions.setdefault((int(corpus.sessions[row]), side), []).append(row)
     return {
         session: sorted(rows, key=lambda row: (corpus.moments[row], corpus.rows[row]))
         for session, rows in sessions.items()
@@ -28,13 +32,32 @@ def in_order(corpus: Corpus) -> dict[int, list[int]]:
 
 
 @given(conversations)
-def test_turns_stand_by_session_moment_and_key(rows: list[Row]) -> None:
+def test_turns_stand_by_session_side_moment_and_key(rows: list[Row]) -> None:
     corpus = World(memories(*rows)).corpus()
     said = turns(corpus)
     sessions = in_order(corpus)
     assert said.order.tolist() == [row for session in sorted(sessions) for row in sessions[session]]
     assert said.order[said.places].tolist() == list(range(len(rows)))
-    assert said.sessions.tolist() == corpus.sessions[said.order].tolist()
+    groups = [session for session in sorted(sessions) for _ in sessions[session]]
+    together = [one == other for one, other in itertools.pairwise(groups)]
+    assert [one == other for one, other in itertools.pairwise(said.sessions.tolist())] == together
+
+
+@given(conversations)
+def test_an_exchange_is_what_the_user_says_and_the_replies_to_it(rows: list[Row]) -> None:
+    corpus = World(memories(*rows)).corpus()
+    wanted: list[list[int]] = []
+    for session in in_order(corpus, apart=False).values():
+        before = None
+        for row in session:
+            reply = bool(corpus.replies[row])
+            if before is None or (before and not reply):
+                wanted.append([])
+            wanted[-1].append(row)
+            before = reply
+    exchanges = turns(corpus).exchanges
+    found = [np.flatnonzero(exchanges == exchange).tolist() for exchange in np.unique(exchanges)]
+    assert sorted(found) == sorted(map(sorted, wanted))
 
 
 @given(conversations, st.data(), st.integers(0, 3))

@@ -98,6 +98,15 @@ def test_what_follows_a_question_is_raised_by_previous() -> None:
     assert order(search(World(rows), settings(NOTHING))) == [1, 2, 3, 4]
 
 
+def test_what_is_answered_with_what_is_asked_for_is_raised_by_exchange() -> None:
+    turns = [
+        Row(session=1, turn=turn, angle=0, heard=words, reply=turn % 2 == 1)
+        for turn, words in enumerate(["film", "cat", "film", "dog park"])
+    ]
+    assert order(search(World(memories(*turns)), settings(replace(NOTHING, exchange=1.0)))) == [3, 2, 4, 1]
+    assert order(search(World(memories(*turns)), settings(NOTHING))) == [1, 2, 3, 4]
+
+
 def test_the_best_row_of_a_session_raises_the_others() -> None:
     rows = memories(Row(), Row("a dog", session=5), Row(), Row(session=5))
     found = search(World(rows), settings(replace(NOTHING, lexical=1.0, session=0.5)))

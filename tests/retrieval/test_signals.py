@@ -17,6 +17,7 @@ from retrieval.signals import (
     answer_signal,
     date_signal,
     day_signal,
+    exchange_signal,
     late_signal,
     previous_signal,
     speaker_signal,
@@ -99,6 +100,28 @@ def test_neighbours_outside_the_pool_take_part() -> None:
     found = late_signal("n", world.index(), corpus, turns(corpus), np.array([2, 1]), asked("dog"))
     np.testing.assert_allclose(found.windowed, [0.6 * UNIT, 0.8 * UNIT], atol=1e-6)
     np.testing.assert_allclose(found.own, [-UNIT, -UNIT], atol=1e-6)
+
+
+def test_neighbours_are_on_the_same_side() -> None:
+    rows = [
+        Row(angle=0, heard="dog", session=1, turn=0),
+        Row(angle=0, heard="cat", session=1, turn=1, reply=True),
+        Row(angle=0, heard="film", session=1, turn=2),
+    ]
+    world = World(memories(*rows))
+    corpus = world.corpus()
+    found = late_signal("n", world.index(), corpus, turns(corpus), np.arange(3), asked("dog"))
+    np.testing.assert_allclose(found.windowed, [UNIT, -UNIT, 0.8 * UNIT], atol=1e-6)
+
+
+def test_a_row_has_the_best_of_the_replies_to_it() -> None:
+    rows = [Row(session=1, turn=turn, reply=turn in (1, 2, 4)) for turn in range(6)]
+    corpus = World(memories(*rows)).corpus()
+    own = floats(0.9, 0.25, 0.5, 0.9, np.nan, 0.9)
+    found = exchange_signal(corpus, turns(corpus), np.arange(6), own)
+    np.testing.assert_array_equal(found, floats(0.5, np.nan, np.nan, np.nan, np.nan, np.nan))
+    found = exchange_signal(corpus, turns(corpus), np.array([1, 0]), floats(0.25, 0.9))
+    np.testing.assert_array_equal(found, floats(np.nan, 0.25))
 
 
 def test_fresh_codes_take_the_place_of_stale_ones() -> None:
