@@ -28,7 +28,7 @@ from retrieval.analysis import terms
 from retrieval.corpus import Corpus, RowText, turns
 from retrieval.distinct import distinct_first, said
 from retrieval.fuse import best_of_group, weighted_sum, zscore
-from retrieval.hops import follow, unknown_name_terms
+from retrieval.hops import follow
 from retrieval.late import QueryTokens, query_tokens
 from retrieval.lexical_memory import idf
 from retrieval.passages import row_of
@@ -237,17 +237,14 @@ class Pipeline:
             known = sorted_hits[at] == keys
             holds[:, known] = first.hits.holds[:, by_key[at[known]]]
 
-        def read(place: int) -> str:
-            return corpus.describe([int(keys[place])])[0].text
-
-        def search(text: str) -> Floats:
-            asked = unknown_name_terms([text], query.terms)
+        def search(asked: Sequence[str]) -> Floats:
             found = corpus.lexical.search(namespace, asked, len(corpus.rows), corpus.rows, corpus.lengths)
             scores = np.zeros(len(corpus.rows), dtype=np.float32)
             scores[np.searchsorted(corpus.rows, found.rows)] = found.scores
             return scores[ranked.rows[order]]
 
-        followed = follow(ranked.scores[order], holds, first.hits.rarity, read, search)
+        texts = [found.text for found in corpus.describe(keys.tolist())]
+        followed = follow(ranked.scores[order], holds, first.hits.rarity, query.terms, texts, search)
         return [order[place] for place in followed]
 
 
