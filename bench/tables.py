@@ -77,6 +77,19 @@ def _beam(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _longmemeval(results: Mapping[str, Any]) -> str:
+    rows = results["rows"]
+    lines = [
+        f"**Recall of answer sessions**, LongMemEval, {len(results['turns'])} haystacks, {int(rows[OURS]['n'])} questions",
+        "",
+        "| | session recall@1 | session recall@5 | session MRR | turn recall@10 |",
+        "|---|---|---|---|---|",
+    ]
+    names = ("session recall@1", "session recall@5", "session mrr", "turn recall@10")
+    lines += [_line(row, [rows[row][name] for name in names]) for row in ROWS_SHOWN]
+    return "\n".join(lines)
+
+
 def _multihop(name: str, results: Mapping[str, Any]) -> str:
     rows = results["rows"]
     lines = [
@@ -141,6 +154,7 @@ def _durability(results: Mapping[str, Any]) -> str:
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
+    "longmemeval": _longmemeval,
     "hotpot": partial(_multihop, "HotpotQA"),
     "musique": partial(_multihop, "MuSiQue"),
     "calibration": _calibration,

@@ -52,6 +52,15 @@ def test_beams_tables_are_of_their_size_and_facts_are_beside_all(tmp_path: Path)
     assert told.index("BEAM 100K") < told.index("BEAM 500K")
 
 
+def test_longmemeval_has_sessions_and_turns(tmp_path: Path) -> None:
+    names = ("session recall@1", "session recall@5", "session mrr", "turn recall@10")
+    row = dict(zip(names, (0.9259, 0.9815, 0.9704, 0.8333), strict=True)) | {"n": 27}
+    write(tmp_path, "longmemeval", {"rows": dict.fromkeys(ROWS_SHOWN, row), "turns": {"a": 1}})
+    told = figures(tmp_path)
+    assert "| ours | 0.926 | 0.982 | 0.970 | 0.833 |" in told
+    assert "1 haystacks, 27 questions" in told
+
+
 def test_multi_hop_tables_name_their_data_set_and_corpus(tmp_path: Path) -> None:
     row = {"all": {"recall@5": 0.1111, "recall@10": 0.2222, "ndcg@10": 0.3333, "all found@5": 0.4444, "n": 100}}
     for name in ("hotpot", "musique"):
