@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, func, select, text
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from memory.model import Selection
 from memory.store.columns import AllNames, Table, moment, read, read_rows, tells_all
@@ -27,7 +27,7 @@ from recalld.core.scope import Scope
 from retrieval.corpus import Columns
 from retrieval.passages import PASSAGE_BITS, rows_of
 
-_MARK = text("SELECT name, seq FROM sqlite_sequence WHERE name IN ('memories', 'touched')")
+_MARK = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('memories', 'touched')"
 _SELECTIONS_MAX = 16
 # How many touched rows are remembered: who is further behind reads all rows again.
 TOUCHED_MAX = 100_000
@@ -44,7 +44,7 @@ class Mark:
 
 def mark_of(connection: Connection) -> Mark:
     """The moment that a transaction sees."""
-    found: dict[str, int] = dict(connection.execute(_MARK).tuples().all())
+    found: dict[str, int] = {row.name: row.seq for row in connection.exec_driver_sql(_MARK)}
     return Mark(found.get("memories", 0), found.get("touched", 0))
 
 
@@ -80,16 +80,16 @@ class ColumnCache:
         mark = mark_of(connection)
         told = tells_all(selection)
         key = (selection.scope, selection.kinds, selection.states) if told else None
-        kept = self._kept.get(namespace)
-        if key is not None and kept is not None and kept.mark == mark:
-            known = _selected(kept, key, now)
-            if known is not None:
-                return known
-        if self._few(connection, namespace, selection.scope):
+        before = self._kept.get(namespace)
+        asked_before = before is not None and key in before.selected
+        if not asked_before and self._few(connection, namespace, selection.scope):
             return direct(connection, where)
         kept = self._at(connection, namespace, mark)
         if kept is None:
             return direct(connection, where)
+        known = _selected(kept, key, now)
+        if known is not None:
+            return known
         if key is None:
             rows = read_rows(connection, where)
             return kept.table.pick(np.isin(rows_of(kept.table.rows), rows)).columns(kept.names)
