@@ -1,14 +1,14 @@
 """A data folder with many memories, made once: what benchmarks of large stores start from.
 
 The memories are real: turns of the data sets, the long ones cut at sentence ends into parts that could be turns of
-their own, in their sessions and with their speakers and times. What is encoded is kept between runs in a cache folder
-outside the checkout (`$XDG_CACHE_HOME/recalld-bench`), because encoding a hundred thousand texts takes longer than all
-the rest: vectors as they are, and of token vectors the one bit a dimension that an index keeps. Everything is written
-through the service, as a server would.
+their own, in their sessions and with their speakers and times; above
+`DISTINCT_MAX` they stand again, in other sessions.
+What is encoded is kept between runs in a cache folder outside the checkout (`~/.cache/recalld-bench`), because encoding
+takes longer than all the rest: vectors as they are, and of token vectors the one bit a dimension that an index keeps.
+Everything is written through the service, as a server would.
 """
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,15 +20,15 @@ import numpy as np
 from bench.datasets import Turn, real_turns
 from bench.runner import say
 from memory.model import Item
-from recalld.bootstrap import Parts, Service
+from recalld.bootstrap import Service
 from recalld.core.access import DEFAULT_NAMESPACE, Principal
-from recalld.core.config import Settings
 from recalld.core.scope import Scope
 from retrieval.ports import Codes, Encoder, Floats, TokenVectors
 from retrieval.token_codes import pack, thresholds
 
 USER = "me"
 PART_CHARS_MAX = 240
+DISTINCT_MAX = 20_000
 BATCH_ITEMS = 500
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?]+|\n|$)")
 _CHUNK_TEXTS = 2048
@@ -44,14 +44,11 @@ def parts(count: int) -> tuple[list[Turn], int]:
             if text not in seen:
                 seen[text] = None
                 found.append(replace(turn, id=f"{turn.id}.{number}", text=text))
-        if len(found) >= count:
+        if len(found) >= min(count, DISTINCT_MAX):
+            found = found[: min(count, DISTINCT_MAX)]
             break
     again = [
-        replace(
-            found[place % len(found)],
-            text=f"{found[place % len(found)].text} ({place // len(found) + 1})",
-            session=f"{place // len(found)}:{found[place % len(found)].session}",
-        )
+        replace(found[place % len(found)], session=f"{place // len(found)}:{found[place % len(found)].session}")
         for place in range(len(found), count)
     ]
     return [*found[:count], *again], len(again)
@@ -75,24 +72,21 @@ def item(turn: Turn) -> Item:
     return Item(turn.text, speaker=turn.speaker, role=turn.role, occurred_at=turn.at, scope=scope)
 
 
-def fill(settings: Settings, encoder: Encoder, turns: Sequence[Turn]) -> None:
-    """Write these turns to the data folder of `settings`, and bring its indexes up to date."""
-    kept = KeptEncoder(encoder, cache_folder())
-    service = Service(settings, Parts(encoder=kept))
+def fill(service: Service, turns: Sequence[Turn]) -> None:
+    """Write these turns, and bring the indexes up to date."""
     who = Principal(DEFAULT_NAMESPACE)
     for start in range(0, len(turns), BATCH_ITEMS):
         with service.write_store() as store:
             service.memories.add(store, who, [item(turn) for turn in turns[start : start + BATCH_ITEMS]])
     say(f"{len(turns)} memories written")
+    # Larger batches than the outbox takes, which then finds nothing left to encode.
+    service.indexer.rebuild(who.namespace)
     service.indexer.apply_all()
-    kept.flush()
-    service.close()
 
 
 def cache_folder() -> Path:
     """Where encoded texts are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "recalld-bench"
+    return Path.home() / ".cache" / "recalld-bench"
 
 
 class KeptEncoder:

@@ -128,6 +128,31 @@ def _ingest(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _end_to_end(results: Mapping[str, Any]) -> str:
+    texts, repeated = results["texts"], results["texts_repeated"]
+    lines = [
+        "**A recall beside encoding its query**, over HTTP, no query asked twice; *encode*: the same encoder alone, in"
+        " process; *embed*: `/v1/embeddings` of the same server; *again*: queries asked before; *add / commit*: one"
+        " memory with all its rows, against a bare row of as many bytes in the same SQLite (WAL, FULL)."
+        f" {texts - repeated:,} distinct texts, repeated in other sessions above that.",
+        "",
+        "| memories | recall p50 / p95 | encode p50 / p95 | embed p50 | recall / encode | recall / embed | again p50 |"
+        " add / commit p50 | resident memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for stage in results["stages"]:
+        recall, add = stage["recall"], stage["add"]
+        ours, encode = recall["http_ms"], recall["encode_ms"]
+        lines.append(
+            f"| {stage['memories']:,} | {ours['p50']:.1f} / {ours['p95']:.1f} ms"
+            f" | {encode['p50']:.1f} / {encode['p95']:.1f} ms | {recall['embed_http_ms']['p50']:.1f} ms"
+            f" | {recall['times_encode']:.2f} | {recall['times_embed_http']:.2f} | {recall['again_ms']['p50']:.1f} ms"
+            f" | {add['ours_ms']['p50']:.2f} / {add['bare_ms']['p50']:.2f} ms = {add['times_bare']:.2f}"
+            f" | {stage['resident_mb']:.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
 def _durability(results: Mapping[str, Any]) -> str:
     rounds = results["rounds"]
     lost, doubled = (sum(one[name] for one in rounds) for name in ("lost", "doubled"))
@@ -145,5 +170,6 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "musique": partial(_multihop, "MuSiQue"),
     "calibration": _calibration,
     "ingest": _ingest,
+    "end_to_end": _end_to_end,
     "durability": _durability,
 }

@@ -51,10 +51,12 @@ class Dense:
     Attributes:
         cosines: NaN where a row was not compared or has no vector yet.
         standard: standard scores; 0 where a row has no vector, and where it was not compared what it is at most.
+        compared: `[C]` the rows that were compared or have no vector, ascending: the pool is of these.
     """
 
     cosines: Floats
     standard: Floats
+    compared: Places
 
 
 def compare_all(namespace: str, index: VectorIndex, corpus: Corpus, query: Floats) -> Dense:
@@ -63,7 +65,7 @@ def compare_all(namespace: str, index: VectorIndex, corpus: Corpus, query: Float
     rows, scores = index.search(namespace, query, len(corpus.rows), corpus.rows)
     cosines[np.searchsorted(corpus.rows, rows)] = scores
     _add_fresh(cosines, corpus, query)
-    return Dense(cosines, zscore(cosines, DEVIATION_MIN))
+    return Dense(cosines, zscore(cosines, DEVIATION_MIN), np.arange(len(corpus.rows)))
 
 
 def compare_best(
@@ -91,13 +93,15 @@ def compare_best(
     # Below the last that was given, unless those were all.
     bound = (float(scores[-1]) - mean) / deviation if len(rows) == limit else 0.0
     standard = np.where(np.isnan(cosines), bound, (cosines - mean) / deviation).astype(np.float32)
-    open_ = _could_come_in(others + np.float32(weight) * standard, np.isnan(cosines), wanted, settings.compared_max)
+    unknown = np.isnan(cosines)
+    open_ = _could_come_in(others + np.float32(weight) * standard, unknown, wanted, settings.compared_max)
+    unknown[open_] = False
     held, vectors = index.vectors(namespace, corpus.rows[open_])
     places = np.searchsorted(corpus.rows, held)
     cosines[places] = products(vectors, query)
     standard[open_] = 0.0
     standard[places] = (cosines[places] - np.float32(mean)) / np.float32(deviation)
-    return Dense(cosines, standard)
+    return Dense(cosines, standard, np.flatnonzero(~unknown))
 
 
 def products(vectors: Floats, query: Floats) -> Floats:

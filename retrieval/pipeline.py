@@ -91,6 +91,7 @@ class _First:
         signals: by name; `score` is their sum.
         hits: of the lexical search.
         tokens: of the query.
+        compared: `[C]` the rows among which the pool is.
     """
 
     cosines: Floats
@@ -99,6 +100,7 @@ class _First:
     score: Floats
     hits: LexicalScores
     tokens: QueryTokens
+    compared: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Pipeline:
         weights: Weights = getattr(self.settings, profile)
         wanted = max(limit, self.settings.pool_rows)
         first = self._first(namespace, query, corpus, weights, wanted)
-        pool, _ = best(np.arange(len(corpus.rows)), first.score, wanted)
+        pool, _ = best(first.compared, first.score[first.compared], wanted)
         ranked = self._rank(namespace, query, corpus, weights, first, pool)
         order = _best_passages(ranked, corpus)
         if self.settings.hops and profile == "documents":
@@ -173,7 +175,7 @@ class Pipeline:
         share = np.minimum(hits.scores / np.float32(max(hits.ceiling, 1e-9)), np.float32(1.0))
         tokens = _weighted(found[0], hits, len(corpus.rows))
         score = others + np.float32(counted) * dense.standard
-        return _First(dense.cosines, share, signals | {"dense": dense.standard}, score, hits, tokens)
+        return _First(dense.cosines, share, signals | {"dense": dense.standard}, score, hits, tokens, dense.compared)
 
     def _dense(
         self, namespace: str, query: Floats, corpus: Corpus, others: Floats, weight: float, wanted: int

@@ -133,20 +133,24 @@ class SqliteLexicalIndex:
         kept = self._kept if self._kept is not None and len(allowed) >= _KEPT_ROWS_MIN else PostingCache()
 
         def read(after: Sequence[tuple[str, int]]) -> Sequence[tuple[Rows, NDArray[np.uint8]]]:
-            return self._postings(namespace, after)
+            return self._postings(tagged, after)
 
         mark = mark_of(self._connection)
+        # Where most rows of the table are searched, what a tag would leave out costs less than the tag.
+        tagged = "" if 2 * len(allowed) > mark.row else f"{_tagged(namespace, self._scope)} AND "
         return kept.score(namespace, self._scope, weights, allowed, lengths, mark, read)
 
-    def _postings(self, namespace: str, after: Sequence[tuple[str, int]]) -> list[tuple[Rows, NDArray[np.uint8]]]:
-        """The keys behind a memory row that hold each term, and how often, at most `COUNT_MAX`: a statement a level."""
+    def _postings(self, tagged: str, after: Sequence[tuple[str, int]]) -> list[tuple[Rows, NDArray[np.uint8]]]:
+        """The keys behind a memory row that hold each term, and how often, at most `COUNT_MAX`: a statement a level.
+
+        Args:
+            tagged: what else a row must match. Others do no harm: they are not among those that are searched.
+        """
         found = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint8)) for _ in after]
-        tagged = _tagged(namespace, self._scope)
         left = list(range(len(after)))
         for level in range(1, COUNT_MAX + 1):
             wanted = [
-                [f'{tagged} AND body : "{_counted(after[number][0], level)}"', key(after[number][1] + 1)]
-                for number in left
+                [f'{tagged}body : "{_counted(after[number][0], level)}"', key(after[number][1] + 1)] for number in left
             ]
             held = [
                 np.array(json.loads(rows), dtype=np.int64)
