@@ -50,7 +50,8 @@ def run(options: Options) -> dict[str, Any]:
     each = len(asked) // len(sizes)
     encoder = make_encoder(load_settings(encoder=options.encoder))
     kept = KeptEncoder(encoder, cache_folder())
-    stages, written = [], 0
+    stages: list[dict[str, Any]] = []
+    written = 0
     with tempfile.TemporaryDirectory(prefix="recalld-bench-") as name:
         settings = load_settings(data_dir=Path(name), encoder=options.encoder)
         for size in sizes:

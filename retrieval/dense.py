@@ -90,10 +90,10 @@ def compare_best(
     cosines[np.searchsorted(corpus.rows, rows)] = scores
     _add_fresh(cosines, corpus, query)
     mean, deviation = _moments(namespace, index, corpus, query, settings.sample_rows)
-    # Below the last that was given, unless those were all.
-    bound = (float(scores[-1]) - mean) / deviation if len(rows) == limit else 0.0
-    standard = np.where(np.isnan(cosines), bound, (cosines - mean) / deviation).astype(np.float32)
     unknown = np.isnan(cosines)
+    standard = (cosines - np.float32(mean)) / np.float32(deviation)
+    # No other is above the last that was given, unless those were all.
+    standard[unknown] = (float(scores[-1]) - mean) / deviation if len(rows) == limit else 0.0
     open_ = _could_come_in(others + np.float32(weight) * standard, unknown, wanted, settings.compared_max)
     unknown[open_] = False
     held, vectors = index.vectors(namespace, corpus.rows[open_])
