@@ -113,16 +113,22 @@ def _line(name: str, values: Sequence[float]) -> str:
 
 def _ingest(results: Mapping[str, Any]) -> str:
     lines = [
-        "**One server over HTTP**, real turns, batches of 100; a recall includes encoding its query:",
+        "**One server over HTTP**, real turns, batches of 100; *bytes each*: of the texts that this row adds, of which"
+        " the first are short turns and the later ones long messages; a recall includes encoding its query:",
         "",
-        "| memories | written a second | encoded a second | recall p50 / p95 | resident memory |",
-        "|---|---|---|---|---|",
-        f"| 0 | | | | {results['resident_mb_idle']:.0f} MB |",
+        "| memories | bytes each | written a second | encoded a second | encoded bytes a second | recall p50 / p95 |"
+        " resident memory |",
+        "|---|---|---|---|---|---|---|",
+        f"| 0 | | | | | | {results['resident_mb_idle']:.0f} MB |",
     ]
+    before = 0
     for stage in results["stages"]:
         write, recall = stage["write"], stage["recall"]["http_ms"]
+        each = (stage["text_bytes"] - before) / write["memories"]
+        before = stage["text_bytes"]
         lines.append(
-            f"| {stage['memories']:,} | {write['written_per_s']:.0f} | {write['encoded_per_s']:.0f}"
+            f"| {stage['memories']:,} | {each:.0f} | {write['written_per_s']:.0f} | {write['encoded_per_s']:.0f}"
+            f" | {each * write['encoded_per_s']:,.0f}"
             f" | {recall['p50']:.0f} / {recall['p95']:.0f} ms | {stage['resident_mb']:.0f} MB |"
         )
     return "\n".join(lines)

@@ -13,6 +13,7 @@ Few rows (`direct_rows_max`) are read from SQL directly: one user's of many.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -73,25 +74,25 @@ class ColumnCache:
         connection: Connection,
         namespace: str,
         selection: Selection,
-        where: list[ColumnElement[bool]],
+        where: Callable[[], list[ColumnElement[bool]]],
         now: datetime,
     ) -> Columns:
-        """The columns of a selection; `where` says the same in SQL."""
+        """The columns of a selection; `where` says the same in SQL, where that is needed."""
         mark = mark_of(connection)
         told = tells_all(selection)
         key = (selection.scope, selection.kinds, selection.states) if told else None
         before = self._kept.get(namespace)
         asked_before = before is not None and key in before.selected
         if not asked_before and self._few(connection, namespace, selection.scope):
-            return direct(connection, where)
+            return direct(connection, where())
         kept = self._at(connection, namespace, mark)
         if kept is None:
-            return direct(connection, where)
+            return direct(connection, where())
         known = _selected(kept, key, now)
         if known is not None:
             return known
         if key is None:
-            rows = read_rows(connection, where)
+            rows = read_rows(connection, where())
             return kept.table.pick(np.isin(rows_of(kept.table.rows), rows)).columns(kept.names)
         held = kept.table.matching(selection, kept.names, now)
         chosen = kept.table if held.all() else kept.table.pick(held)

@@ -130,14 +130,16 @@ class SqliteLexicalIndex:
     def score(self, namespace: str, terms: Sequence[str], allowed: Rows, lengths: NDArray[np.int32]) -> LexicalScores:
         """BM25 of all rows in `allowed`; see `LexicalIndex`."""
         weights = dict(Counter(terms))
-        kept = self._kept if self._kept is not None and len(allowed) >= _KEPT_ROWS_MIN else PostingCache()
+        mark = mark_of(self._connection)
+        many = len(allowed) >= _KEPT_ROWS_MIN
+        kept = self._kept if self._kept is not None and many else PostingCache()
+        # Where most rows of the table are searched, what a tag would leave out costs less than the tag.
+        most = many and 2 * len(allowed) > mark.row
+        tagged = "" if most else f"{_tagged(namespace, self._scope)} AND "
 
         def read(after: Sequence[tuple[str, int]]) -> Sequence[tuple[Rows, NDArray[np.uint8]]]:
             return self._postings(tagged, after)
 
-        mark = mark_of(self._connection)
-        # Where most rows of the table are searched, what a tag would leave out costs less than the tag.
-        tagged = "" if 2 * len(allowed) > mark.row else f"{_tagged(namespace, self._scope)} AND "
         return kept.score(namespace, self._scope, weights, allowed, lengths, mark, read)
 
     def _postings(self, tagged: str, after: Sequence[tuple[str, int]]) -> list[tuple[Rows, NDArray[np.uint8]]]:

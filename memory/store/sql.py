@@ -10,6 +10,7 @@ Invariant: every statement has the namespace in its condition; rows come from `m
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,9 @@ class Kept:
 
     columns: ColumnCache = field(default_factory=ColumnCache)
     postings: PostingCache = field(default_factory=PostingCache)
+
+
+_WAITING = select(outbox.c.row).where(outbox.c.namespace == bindparam("namespace")).order_by(outbox.c.row)
 
 
 class SqlStore:
@@ -207,13 +211,13 @@ class SqlStore:
     # SearchStore
 
     def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
-        where = _where(namespace, selection, now)
+        where = partial(_where, namespace, selection, now)
         if self._kept is None:
-            found = direct(self._connection, where)
+            found = direct(self._connection, where())
         else:
             found = self._kept.columns.columns(self._connection, namespace, selection, where, now)
-        waiting = select(outbox.c.row).where(outbox.c.namespace == namespace).order_by(outbox.c.row)
-        pending = np.array(list(self._connection.scalars(waiting)), dtype=np.int64)
+        waiting = self._connection.scalars(_WAITING, {"namespace": namespace})
+        pending = np.array(list(waiting), dtype=np.int64)
         if len(pending):
             at = np.minimum(np.searchsorted(found.rows, pending << PASSAGE_BITS), max(len(found.rows) - 1, 0))
             pending = pending[rows_of(found.rows[at]) == pending] if len(found.rows) else pending[:0]
