@@ -145,6 +145,12 @@ class ColumnCache:
                 held -= self._kept.popitem(last=False)[1].table.bytes_memory
 
 
+def touched_since(connection: Connection, namespace: str, number: int) -> bool:
+    """Whether a namespace's rows were changed or deleted after this number, or it is not known any more."""
+    since = select(touched.c.number).where(touched.c.namespace == namespace, touched.c.number > number).limit(1)
+    return _forgotten_since(connection, number) or connection.scalar(since) is not None
+
+
 def trim(connection: Connection) -> None:
     """Forget what was touched long ago."""
     newest = connection.scalar(select(func.max(touched.c.number))) or 0
@@ -153,8 +159,7 @@ def trim(connection: Connection) -> None:
 
 def _brought_up(connection: Connection, namespace: str, kept: _Kept | None, mark: Mark) -> _Kept:
     here = memories.c.namespace == namespace
-    oldest = connection.scalar(select(func.min(touched.c.number)))
-    if kept is None or (kept.mark.touched < mark.touched and (oldest is None or oldest > kept.mark.touched + 1)):
+    if kept is None or (kept.mark.touched < mark.touched and _forgotten_since(connection, kept.mark.touched)):
         names = AllNames()
         return _Kept(names, mark, read(connection, [here], names))
     table = kept.table
@@ -168,6 +173,12 @@ def _brought_up(connection: Connection, namespace: str, kept: _Kept | None, mark
         table = table.with_rows(read(connection, [here, memories.c.row > kept.mark.row], kept.names))
     selected = kept.selected if table is kept.table else OrderedDict()
     return _Kept(kept.names, mark, table, selected)
+
+
+def _forgotten_since(connection: Connection, number: int) -> bool:
+    """Whether some of what was touched after this number has been trimmed; numbers have no gaps."""
+    oldest = connection.scalar(select(func.min(touched.c.number)))
+    return oldest is None or oldest > number + 1
 
 
 def direct(connection: Connection, where: list[ColumnElement[bool]]) -> Columns:

@@ -18,6 +18,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from sqlalchemy import ColumnElement, Connection, false, literal_column, select,
 
 from memory.ingest import row_traits
 from memory.model import Memory
-from memory.store.column_cache import mark_of
+from memory.store.column_cache import mark_of, touched_since
 from memory.store.postings import PostingCache
 from memory.store.tables import memories
 from recalld.core.scope import Scope
@@ -140,7 +141,8 @@ class SqliteLexicalIndex:
         def read(after: Sequence[tuple[str, int]]) -> Sequence[tuple[Rows, NDArray[np.uint8]]]:
             return self._postings(tagged, after)
 
-        return kept.score(namespace, self._scope, weights, allowed, lengths, mark, read)
+        since = partial(touched_since, self._connection, namespace)
+        return kept.score(namespace, self._scope, weights, allowed, lengths, mark, since, read)
 
     def _postings(self, tagged: str, after: Sequence[tuple[str, int]]) -> list[tuple[Rows, NDArray[np.uint8]]]:
         """The keys behind a memory row that hold each term, and how often, at most `COUNT_MAX`: a statement a level.

@@ -1,9 +1,9 @@
 """Posting lists and their BM25 impacts, kept between recalls: what a search of many rows would read again each time.
 
 A posting list is kept for a namespace, a scope and a term, as its transaction saw it (`column_cache.Mark`). Rows only
-ever get higher numbers, so a list is brought up to a later mark by reading what lies behind its own; where rows were
-touched since, it is read again. To an older transaction the rows of a later one do no harm: they are none of those that
-it searches. An impact is kept for the very rows that were searched, and forgotten with them.
+ever get higher numbers, so a list is brought up to a later mark by reading what lies behind its own; where rows of its
+namespace were touched since, it is read again. To an older transaction the rows of a later one do no harm: they are
+none of those that it searches. An impact is kept for the very rows that were searched, and forgotten with them.
 
 Invariant: what is kept changes no figure, only the time that it takes.
 """
@@ -75,17 +75,20 @@ class PostingCache:
         allowed: Rows,
         lengths: NDArray[np.int32],
         mark: Mark,
+        touched_since: Callable[[int], bool],
         read: Read,
     ) -> LexicalScores:
         """BM25 of all rows in `allowed`; see `LexicalIndex.score`.
 
         Args:
             weights: how often the query has each term.
-            mark: of the transaction in which `read` reads.
+            mark: of the transaction in which `touched_since` (asked of this namespace) and `read` read.
         """
         searched = self._of(allowed, lengths)
         missing = [term for term in weights if term not in searched.impacts]
-        for term, found in zip(missing, self._postings(namespace, scope, missing, mark, read), strict=True):
+        for term, found in zip(
+            missing, self._postings(namespace, scope, missing, mark, touched_since, read), strict=True
+        ):
             places = np.searchsorted(allowed, found.keys)
             inside = places < len(allowed)
             inside[inside] = allowed[places[inside]] == found.keys[inside]
@@ -110,11 +113,19 @@ class PostingCache:
         return fresh
 
     def _postings(
-        self, namespace: str, scope: Scope, terms: Sequence[str], mark: Mark, read: Read
+        self,
+        namespace: str,
+        scope: Scope,
+        terms: Sequence[str],
+        mark: Mark,
+        touched_since: Callable[[int], bool],
+        read: Read,
     ) -> list[PostingList]:
         with self._lock:
             known = {term: self._lists.get((namespace, scope, term)) for term in terms}
-        usable = {term: kept for term, kept in known.items() if kept is not None and kept.mark.touched == mark.touched}
+        numbers = {kept.mark.touched for kept in known.values() if kept is not None}
+        right = {each for each in numbers if each == mark.touched or (each < mark.touched and not touched_since(each))}
+        usable = {term: kept for term, kept in known.items() if kept is not None and kept.mark.touched in right}
         behind = [term for term in terms if term not in usable or usable[term].mark.row < mark.row]
         after = [(term, usable[term].mark.row if term in usable else 0) for term in behind]
         for term, (keys, counts) in zip(behind, read(after) if after else [], strict=True):

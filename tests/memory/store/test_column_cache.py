@@ -145,7 +145,11 @@ def change(connection: Connection, step: str, ids: list[str], number: int, sever
         column_cache.trim(connection)
     elif ids:
         chosen = store.get("n", [ids[number % len(ids)]])[0]
-        if step == "edit":
+        if step == "edit" and number == 0:
+            other = store.get("elsewhere", [f"{chosen.id}-e"])
+            for memory in other:
+                store.replace("elsewhere", new_version(memory, several[0], NOW))
+        elif step == "edit":
             store.replace("n", new_version(chosen, several[0], NOW))
         elif step == "forget":
             state = "active" if chosen.state == "forgotten" else "forgotten"
