@@ -30,6 +30,7 @@ from retrieval.passages import PASSAGE_BITS, rows_of
 
 _MARK = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('memories', 'touched')"
 _SELECTIONS_MAX = 16
+_CHUNK = 500
 # How many touched rows are remembered: who is further behind reads all rows again.
 TOUCHED_MAX = 100_000
 _FOREVER = np.datetime64("9999-12-31", "us")
@@ -165,10 +166,10 @@ def _brought_up(connection: Connection, namespace: str, kept: _Kept | None, mark
     table = kept.table
     if kept.mark.touched < mark.touched:
         changed = select(touched.c.row).where(touched.c.namespace == namespace, touched.c.number > kept.mark.touched)
-        rows = np.unique(np.array(list(connection.scalars(changed)), dtype=np.int64))
-        again = read(connection, [here, memories.c.row.in_(changed), memories.c.row <= kept.mark.row], kept.names)
-        if len(rows):
-            table = table.without(rows).with_rows(again)
+        rows = sorted({row for row in connection.scalars(changed) if row <= kept.mark.row})
+        for part in (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)):
+            again = read(connection, [here, memories.c.row.in_(part)], kept.names)
+            table = table.without(np.array(part, dtype=np.int64)).with_rows(again)
     if kept.mark.row < mark.row:
         table = table.with_rows(read(connection, [here, memories.c.row > kept.mark.row], kept.names))
     selected = kept.selected if table is kept.table else OrderedDict()
