@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench import beam, calibration, corpora, durability, ingest, locomo, longmemeval, multihop
+from bench import beam, calibration, corpora, durability, end_to_end, ingest, locomo, longmemeval, multihop
 from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
@@ -17,5 +17,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "musique": Benchmark("recall of supporting paragraphs, MuSiQue", partial(multihop.run, corpora.musique)),
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
+    "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
 }

@@ -19,7 +19,8 @@ from memory.ports import Store
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
 from memory.service import MemoryService
-from memory.store.sql import SqlStore
+from memory.store import column_cache
+from memory.store.sql import Kept, SqlStore
 from recalld.core import access, log
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
@@ -66,6 +67,7 @@ class Service:
         self.folder = DataFolder(settings.data_dir)
         self.database = Database(settings.database_url or f"sqlite:///{settings.sqlite_file}")
         self.database.migrate()
+        self.kept = Kept()
         self.encoder = parts.encoder or make_encoder(settings)
         self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
@@ -84,7 +86,7 @@ class Service:
     def read_store(self) -> Iterator[Store]:
         """The store within one read transaction."""
         with self.database.read() as connection:
-            yield SqlStore(connection)
+            yield SqlStore(connection, self.kept)
 
     @contextmanager
     def write_store(self) -> Iterator[Store]:
@@ -138,6 +140,7 @@ class Service:
         """What the worker does once a minute: drop old idempotency keys, refresh SQLite's statistics."""
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
+            column_cache.trim(connection)
         self.database.optimize()
 
     def close(self) -> None:

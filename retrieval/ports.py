@@ -182,8 +182,39 @@ class LexicalHits:
         return float(self.rarity.sum())
 
 
+@dataclass(frozen=True, slots=True)
+class LexicalScores:
+    """BM25 of all searched rows.
+
+    Attributes:
+        scores: `[N]`; 0 exactly where a row has none of the terms.
+        terms: the `T` distinct terms that were searched for.
+        rarity: `[T]` the idf of each among the searched rows.
+        places: for each term which of the searched rows hold it, ascending.
+    """
+
+    scores: Floats
+    terms: tuple[str, ...]
+    rarity: Floats
+    places: tuple[NDArray[np.int64], ...]
+
+    @property
+    def ceiling(self) -> float:
+        """What no score of a query without repeated terms reaches, whatever a row holds."""
+        return float(self.rarity.sum())
+
+    def holds(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`[T, K]` which of the searched rows at these places `[K]` hold each term."""
+        found = [np.isin(rows, places) for places in self.places]
+        return np.array(found, dtype=np.bool_).reshape(len(self.terms), len(rows))
+
+
 class LexicalIndex(Protocol):
     """BM25 over the analysed terms of each row, with the statistics of the searched rows only."""
+
+    def score(self, namespace: str, terms: Sequence[str], allowed: Rows, lengths: NDArray[np.int32]) -> LexicalScores:
+        """The score of every one of the searched rows; the arguments are those of `search`."""
+        ...
 
     def search(
         self, namespace: str, terms: Sequence[str], limit: int, allowed: Rows, lengths: NDArray[np.int32]

@@ -102,7 +102,9 @@ class Snapshot:
         return held, self.entries[slots]
 
     def _held(self, rows: Rows) -> tuple[Rows, NDArray[np.int64]]:
-        """Those of `rows` that are live, and their slots."""
+        """Those of `rows` that are live, and their slots. To ask for all of them is common, and to compare fast."""
+        if len(rows) == len(self.rows) and np.array_equal(rows, self.rows):
+            return rows, self.slots
         places = np.searchsorted(self.rows, rows)
         inside = places < len(self.rows)
         places, rows = places[inside], rows[inside]

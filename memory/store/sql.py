@@ -8,8 +8,9 @@ Invariant: every statement has the namespace in its condition; rows come from `m
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,10 @@ from memory.ingest import lexical_terms
 from memory.lifecycle import close
 from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
-from memory.store import columns, feedback_sql, fulltext
+from memory.store import feedback_sql, fulltext
+from memory.store.column_cache import ColumnCache, direct
 from memory.store.filters_sql import conditions, exact_scope_conditions
+from memory.store.postings import PostingCache
 from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
     change_memories,
@@ -47,7 +50,7 @@ from memory.store.tables import (
     versions,
 )
 from recalld.core.scope import SCOPE_FIELDS, Scope
-from retrieval.passages import rows_of
+from retrieval.passages import PASSAGE_BITS, rows_of
 from retrieval.ports import LexicalIndex
 
 CHUNK = 500
@@ -76,11 +79,24 @@ FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_
 """).bindparams(bindparam("rows", expanding=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What recalls read again and again, kept between them in one process."""
+
+    columns: ColumnCache = field(default_factory=ColumnCache)
+    postings: PostingCache = field(default_factory=PostingCache)
+
+
+_WAITING = select(outbox.c.row).where(outbox.c.namespace == bindparam("namespace")).order_by(outbox.c.row)
+
+
 class SqlStore:
     """Memories, search and ledger, within the transaction of `connection`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, kept: Kept | None = None) -> None:
+        """A store over a transaction; `kept` only for one that reads."""
         self._connection = connection
+        self._kept = kept
 
     # MemoryStore
 
@@ -195,13 +211,20 @@ class SqlStore:
     # SearchStore
 
     def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
-        found = columns.read(self._connection, _where(namespace, selection, now))
-        waiting = select(outbox.c.row).where(outbox.c.namespace == namespace).order_by(outbox.c.row)
-        pending = np.array(list(self._connection.scalars(waiting)), dtype=np.int64)
-        return Searchable(found, pending[np.isin(pending, rows_of(found.rows))] if len(pending) else pending)
+        where = partial(_where, namespace, selection, now)
+        if self._kept is None:
+            found = direct(self._connection, where())
+        else:
+            found = self._kept.columns.columns(self._connection, namespace, selection, where, now)
+        waiting = self._connection.scalars(_WAITING, {"namespace": namespace})
+        pending = np.array(list(waiting), dtype=np.int64)
+        if len(pending):
+            at = np.minimum(np.searchsorted(found.rows, pending << PASSAGE_BITS), max(len(found.rows) - 1, 0))
+            pending = pending[rows_of(found.rows[at]) == pending] if len(found.rows) else pending[:0]
+        return Searchable(found, pending)
 
     def lexical(self, scope: Scope) -> LexicalIndex:
-        return fulltext.SqliteLexicalIndex(self._connection, scope)
+        return fulltext.SqliteLexicalIndex(self._connection, scope, self._kept.postings if self._kept else None)
 
     def load(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
         return {

@@ -65,7 +65,7 @@ class Settings(BaseSettings, Limits):
     url: str | None = Field(None, description="for the command line: the server to talk to")
     api_key: SecretStr | None = Field(None, description="for the command line: the key to send")
     encoder: str = Field("minilm", description="`minilm` (ONNX int8), `hash` (reference), or `st:NAME_OR_FOLDER`")
-    encoder_threads: int = Field(2, ge=1, le=64, description="threads of the encoder")
+    encoder_threads: int = Field(2, ge=1, le=64, description="runs of the encoder at once, a thread each")
     llm: str = Field("smollm2", description="local model for chat, `none`, or `openai` for `llm_url`")
     llm_url: str | None = Field(None, description="base URL of an OpenAI-compatible server, ending in /v1")
     llm_model: str | None = Field(None, description="model to ask that server for")

@@ -86,3 +86,34 @@ def test_a_plot_is_shown_under_the_table_of_its_benchmark(tmp_path: Path) -> Non
     told = figures(tmp_path, drawn)
     assert "each time.\n\n![what was lost](docs/plots/kills.svg)\n\n<sub>" in told
     assert "locomo.svg" not in told
+
+
+def test_ingest_says_how_long_the_texts_of_each_row_are(tmp_path: Path) -> None:
+    stage = {"recall": {"http_ms": {"p50": 1.0, "p95": 2.0}}, "resident_mb": 3.0}
+    first = stage | {"memories": 10, "text_bytes": 1_000}
+    first["write"] = {"memories": 10, "written_per_s": 50.0, "encoded_per_s": 20.0}
+    second = stage | {"memories": 15, "text_bytes": 11_000}
+    second["write"] = {"memories": 5, "written_per_s": 50.0, "encoded_per_s": 4.0}
+    write(tmp_path, "ingest", {"stages": [first, second], "resident_mb_idle": 1.0})
+    told = figures(tmp_path)
+    assert "| 10 | 100 | 50 | 20 | 2,000 | 1 / 2 ms | 3 MB |" in told
+    assert "| 15 | 2000 | 50 | 4 | 8,000 | 1 / 2 ms | 3 MB |" in told
+
+
+def test_a_recall_stands_beside_what_it_is_compared_with(tmp_path: Path) -> None:
+    recall = {
+        "http_ms": {"p50": 12.34, "p95": 20.0},
+        "encode_ms": {"p50": 4.5, "p95": 6.0},
+        "embed_http_ms": {"p50": 7.0},
+        "again_ms": {"p50": 8.1},
+        "times_encode": 2.74,
+        "times_embed_http": 1.76,
+    }
+    add = {"ours_ms": {"p50": 4.0}, "bare_ms": {"p50": 3.2}, "times_bare": 1.25}
+    stage = {"memories": 100_000, "recall": recall, "add": add, "resident_mb": 700.0}
+    write(tmp_path, "end_to_end", {"stages": [stage], "texts": 100_600, "texts_repeated": 80_600})
+    told = figures(tmp_path)
+    assert (
+        "| 100,000 | 12.3 / 20.0 ms | 4.5 / 6.0 ms | 7.0 ms | 2.74 | 1.76 | 8.1 ms | 4.00 / 3.20 ms = 1.25 | 700 MB |"
+    ) in told
+    assert "20,000 distinct texts" in told

@@ -1,0 +1,33 @@
+"""Touched: which rows were changed or deleted, for caches of columns; written by triggers."""
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "touched",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("row", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_touched")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_touched_namespace", "touched", ["namespace", "number", "row"], unique=False)
+    for happened, which in (("UPDATE", "new"), ("DELETE", "old")):
+        op.execute(
+            f"CREATE TRIGGER memories_touched_{happened.lower()} AFTER {happened} ON memories BEGIN"
+            f" INSERT INTO touched (namespace, row) VALUES ({which}.namespace, {which}.row); END"
+        )
+
+
+def downgrade() -> None:
+    op.execute("DROP TRIGGER memories_touched_update")
+    op.execute("DROP TRIGGER memories_touched_delete")
+    op.drop_table("touched")
