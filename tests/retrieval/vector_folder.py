@@ -5,21 +5,24 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.ports import VectorChange
-from retrieval.vector_exact import ExactIndexSettings, ExactVectorIndex
+from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
 from retrieval.vector_format import PUT, named_by, record_type
+from retrieval.vector_log import LogSettings
 
 D = 5
 DIGEST = b"12345678"
-SMALL = ExactIndexSettings(lock_seconds_max=5, dead_records_min=6)
+SMALL = IndexSettings(lock_seconds_max=5, log=LogSettings(dead_records_min=6))
 
 
-def opened(folder: Path) -> ExactVectorIndex:
-    return ExactVectorIndex(folder, D, "encoder-1", SMALL)
+def opened(folder: Path) -> SegmentedVectorIndex:
+    return SegmentedVectorIndex(folder, D, "encoder-1", SMALL)
 
 
 def put(row: int, *values: float, codes: bytes = b"") -> VectorChange:
     vector = np.zeros(D, dtype=np.float32)
     vector[: len(values)] = values
+    if not vector.any():
+        vector[-1] = 2**-14  # a vector has a direction
     return VectorChange(row, 1, DIGEST, vector, np.frombuffer(codes, dtype=np.uint8).reshape(-1, 1))
 
 
