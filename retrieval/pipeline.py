@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from compress.vectors.half import inner_products
 from retrieval.analysis import terms
 from retrieval.corpus import Corpus, RowText, turns
 from retrieval.distinct import distinct_first, said
@@ -177,8 +178,10 @@ class Pipeline:
         cosines = np.full(len(corpus.rows), np.nan, dtype=np.float32)
         rows, scores = self._vectors.search(namespace, query, len(corpus.rows), corpus.rows)
         cosines[np.searchsorted(corpus.rows, rows)] = scores
-        for row, fresh in corpus.vectors.items():
-            cosines[np.searchsorted(corpus.rows, row)] = fresh @ query
+        if corpus.vectors:
+            fresh = np.array(list(corpus.vectors.values()), dtype=np.float32).astype(np.float16)
+            places = np.searchsorted(corpus.rows, np.fromiter(corpus.vectors, dtype=np.int64))
+            cosines[places] = inner_products(fresh, query)
         return cosines
 
     def _rank(

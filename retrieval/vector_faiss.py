@@ -30,11 +30,11 @@ from filelock import FileLock, Timeout
 from recalld.core.errors import IndexDamaged, Unavailable
 from retrieval.ports import Floats, IndexStatistics, Rows, RowState, TokenCodes, VectorChange
 from retrieval.vector_format import named_by, parse_manifest, read_bytes, sync_folder, write_manifest
-from retrieval.vector_log import LogSettings, VectorLog, give_up_merge
+from retrieval.vector_log import LogSettings, VectorLog
 from retrieval.vector_memory import check_changes, check_vector
 from retrieval.vector_merge import merge
 from retrieval.vector_search import SearchSettings
-from retrieval.vector_segment import SUFFIX
+from retrieval.vector_segment import SUFFIX, give_up_merge
 from retrieval.vector_snapshot import States
 
 _MANIFEST = "manifest.json"

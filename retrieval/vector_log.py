@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recalld.core.errors import IndexDamaged
 from retrieval import vector_codes
-from retrieval.ports import Codes, Floats, Rows, TokenCodes, VectorChange
+from retrieval.ports import Floats, Rows, TokenCodes, VectorChange
 from retrieval.vector_codes import checked_size, damaged
 from retrieval.vector_format import (
     IN_SEGMENT,
@@ -41,11 +40,10 @@ from retrieval.vector_format import (
     write_manifest,
 )
 from retrieval.vector_search import SearchSettings, search, unchanged
-from retrieval.vector_segment import SUFFIX, Part, write_segment
+from retrieval.vector_segment import SUFFIX, Part, give_up_merge, write_segment
 from retrieval.vector_snapshot import Snapshot, States, empty_snapshot, extend
+from retrieval.vector_tokens import token_codes
 
-MERGE = "merge.json"
-UNFINISHED = ".new"
 _COPY_ROWS = 4096
 Found = TypeVar("Found")
 
@@ -100,7 +98,7 @@ class VectorLog:
         Raises:
             IndexDamaged: they cannot be read.
         """
-        return self._read_from(lambda snapshot: self._codes(snapshot, rows))
+        return self._read_from(lambda snapshot: token_codes(snapshot, self.path.parent, rows))
 
     def search(self, query: Floats, limit: int, allowed: Rows | None, settings: SearchSettings) -> tuple[Rows, Floats]:
         """The best rows; see `vector_search.search`.
@@ -241,21 +239,6 @@ class VectorLog:
             raise error
         raise damaged(self.path, "a file that it names is missing") from error
 
-    def _codes(self, snapshot: Snapshot, rows: Rows) -> TokenCodes:
-        wanted = np.sort(rows)
-        width = vector_codes.width(self._dimensions)
-        held, slots = snapshot.held(wanted)
-        names, owners, places = [], [held], [snapshot.entries[slots][list(vector_codes.PLACE.names or ())]]
-        if snapshot.manifest is not None:
-            names.append(self.path.parent / snapshot.manifest.codes)
-        for segment in snapshot.segments:
-            there = segment.held(wanted)
-            names.append(segment.segment.path)
-            owners.append(segment.segment.rows(there))
-            places.append(segment.segment.code_places(there))
-        parts = [vector_codes.read(path, place).reshape(-1, width) for path, place in zip(names, places, strict=False)]
-        return _by_row(owners, [place["codes_bytes"] // width for place in places], parts, width)
-
     def _erase(self, manifest: Manifest) -> None:
         if self._unerased:
             (log, _), (codes, _) = self._files(manifest)
@@ -322,7 +305,7 @@ class VectorLog:
         """The changes that make `rows` what they are."""
         states = States(snapshot)
         _, vectors = snapshot.vectors(rows)
-        kept = self._codes(snapshot, rows)
+        kept = token_codes(snapshot, self.path.parent, rows)
         return [
             VectorChange(row, states[row].version, states[row].digest, vector, kept.bits[start:end])
             for row, vector, start, end in zip(rows.tolist(), vectors, kept.starts, kept.starts[1:], strict=False)
@@ -332,26 +315,6 @@ class VectorLog:
         """The log and the file of codes, each with its committed bytes."""
         folder = self.path.parent
         return (folder / manifest.log, manifest.committed), (folder / manifest.codes, manifest.codes_committed)
-
-
-def give_up_merge(folder: Path) -> None:
-    """Remove the copies of rows that a merge has made and nothing names yet. The caller holds the writer lock."""
-    (folder / MERGE).unlink(missing_ok=True)
-    for path in folder.glob(f"*{SUFFIX}{UNFINISHED}"):
-        path.unlink()
-
-
-def _by_row(
-    owners: Sequence[Rows], tokens: Sequence[NDArray[np.int64]], parts: Sequence[Codes], width: int
-) -> TokenCodes:
-    """Codes that were read file by file, by row."""
-    rows, counts = np.concatenate(owners), np.concatenate(tokens).astype(np.int64)
-    order = np.argsort(rows, kind="stable")
-    starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts[order])])
-    begins = np.cumsum(counts) - counts
-    source = np.repeat(begins[order] - starts[:-1], counts[order]) + np.arange(starts[-1])
-    bits = np.concatenate([np.zeros((0, width), dtype=np.uint8), *parts])
-    return TokenCodes(rows[order], starts, bits[source])
 
 
 def _new_names() -> tuple[str, str]:

@@ -25,8 +25,8 @@ from pathlib import Path
 from recalld.core.errors import IndexDamaged
 from retrieval.vector_format import SegmentEntry, read_bytes
 from retrieval.vector_live import LiveSegment
-from retrieval.vector_log import MERGE, UNFINISHED, VectorLog, give_up_merge
-from retrieval.vector_segment import SUFFIX, parts_of, write_segment
+from retrieval.vector_log import VectorLog
+from retrieval.vector_segment import MERGE, SUFFIX, UNFINISHED, give_up_merge, parts_of, write_segment
 
 
 def to_merge(sizes: Sequence[tuple[int, int]], head_rows: int, fanout: int) -> list[int]:

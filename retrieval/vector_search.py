@@ -48,6 +48,7 @@ def search(
     Raises:
         IndexDamaged: a vector changed.
     """
+    limit = max(limit, 0)
     rows, slots = (snapshot.rows, snapshot.slots) if allowed is None else snapshot.held(allowed)
     chosen = [segment.chosen(allowed) for segment in snapshot.segments]
     places = [each.places for each in chosen]

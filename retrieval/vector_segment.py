@@ -18,9 +18,7 @@ token codes are overwritten with zeros. Numbers and starts stay, as heads do in 
 so the others are not touched: entries and codes are checked when the file is opened, a vector when it is first read,
 token codes whenever they are.
 
-The check of fixed-size words is a sum of products with random odd numbers modulo 2^64, which numpy takes of many rows
-at once; a change within one word is always seen (Lemire and Kaser, "Strongly Universal String Hashing is Fast", The
-Computer Journal 2014: MULTILINEAR).
+How rows are checked is in `vector_checks`.
 """
 
 import json
@@ -29,7 +27,6 @@ import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +37,13 @@ from compress.vectors.gaussian_pq import GaussianPQ
 from compress.vectors.half import Halves
 from retrieval import vector_codes
 from retrieval.ports import Codes, Rows
+from retrieval.vector_checks import Words, check_words, words_of
 from retrieval.vector_codes import damaged
 
 FORMAT = 1
 SUFFIX = ".seg"
+MERGE = "merge.json"
+UNFINISHED = ".new"
 _HEADER_BYTES = 4096
 _COPY_ROWS = 8192
 _ENTRY = np.dtype(
@@ -59,7 +59,6 @@ _ENTRY = np.dtype(
 Entries = NDArray[np.void]
 Places = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Words = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +219,7 @@ class Segment:
         unseen = places[~self._seen[places]]
         for start in range(0, len(unseen), _COPY_ROWS):
             part = unseen[start : start + _COPY_ROWS]
-            right = _check_words(_words(self.vectors[part])) == self._entries["vector_check"][part]
+            right = check_words(words_of(self.vectors[part])) == self._entries["vector_check"][part]
             if not right.all():
                 raise damaged(self.path, f"the vector of row {self.rows(part[~right][:1])[0]} changed")
             self._seen[part] = True
@@ -329,46 +328,24 @@ def _entries_of(part: Part, product: Codes) -> Entries:
     entries = np.zeros(len(part.rows), dtype=_ENTRY)
     entries["version"], entries["digest"] = part.version, part.digest
     entries["codes_check"] = part.codes_check
-    entries["vector_check"] = _check_words(_words(part.vectors))
+    entries["vector_check"] = check_words(words_of(part.vectors))
     entries["check"] = _check_entries(part.rows, entries, product)
     return entries
 
 
 def _check_entries(rows: Rows, entries: Entries, product: Codes) -> Words:
     """The check of each entry and its code under its row; never 0, which is a dead row's."""
-    words = np.column_stack(
+    columns = np.column_stack(
         [
             rows.view(np.uint64),
             entries["version"].astype(np.uint64) << np.uint64(32) | entries["codes_check"],
             entries["digest"],
             entries["vector_check"],
-            _words(product),
+            words_of(product),
         ]
     )
-    check = _check_words(words)
+    check = check_words(columns)
     return np.where(check == 0, np.uint64(1), check)
-
-
-def _words(rows: NDArray[np.generic]) -> Words:
-    """The bytes of each row as `[n, ceil(bytes / 8)]` words, zeros behind the last."""
-    raw = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
-    missing = -raw.shape[1] % 8
-    if missing:
-        raw = np.pad(raw, ((0, 0), (0, missing)))
-    return raw.view("<u8")
-
-
-def _check_words(words: Words) -> Words:
-    """A sum of products with odd numbers, `[n]`."""
-    keys = _odd_numbers(words.shape[1] + 1)
-    checks: Words = (words * keys[1:]).sum(axis=1, dtype=np.uint64) + keys[0]
-    return checks
-
-
-@lru_cache(maxsize=16)
-def _odd_numbers(count: int) -> Words:
-    drawn = np.random.PCG64(20140101).random_raw(count)
-    return np.asarray(drawn, dtype=np.uint64) | np.uint64(1)
 
 
 def _header_bytes(layout: Layout, check: int) -> bytes:
@@ -390,6 +367,13 @@ def _header(path: Path, raw: bytes) -> dict[str, int]:
     if told["format"] != FORMAT:
         raise damaged(path, f"format {told['format']}, this version reads {FORMAT}")
     return told
+
+
+def give_up_merge(folder: Path) -> None:
+    """Remove the copies of rows that a merge has made and nothing names yet. The caller holds the writer lock."""
+    (folder / MERGE).unlink(missing_ok=True)
+    for path in folder.glob(f"*{SUFFIX}{UNFINISHED}"):
+        path.unlink()
 
 
 def parts_of(sources: Sequence[tuple[Segment, Places]]) -> tuple[Rows, NDArray[np.int64], Iterable[Part]]:

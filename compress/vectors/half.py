@@ -42,11 +42,15 @@ class HalfCodec:
         return np.ascontiguousarray(codes).view(np.float16).astype(np.float32)
 
     def score(self, query: Floats, codes: Bytes) -> Floats:
-        rows = np.ascontiguousarray(codes).view(np.float16)
-        order, scores = scan(rows, np.arange(len(rows)), query, len(rows))
-        found = np.empty(len(rows), dtype=np.float32)
-        found[order] = scores
-        return found
+        return inner_products(np.ascontiguousarray(codes).view(np.float16), query)
+
+
+def inner_products(rows: Halves, query: Floats) -> Floats:
+    """Of each row with the query, `[N]`: what `scan` gives for it, to the bit."""
+    order, scores = scan(rows, np.arange(len(rows)), query, len(rows))
+    found = np.empty(len(rows), dtype=np.float32)
+    found[order] = scores
+    return found
 
 
 def scan(rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
@@ -86,7 +90,7 @@ class _Block:
         self._index.ntotal = count
         asked = min(limit + 1, count)
         scores, labels = self._index.search(query[None], asked)
-        if asked < count and scores[0, -1] == scores[0, -2]:
+        if 1 < asked < count and scores[0, -1] == scores[0, -2]:
             # Which of several equal rows FAISS keeps is not said.
             scores, labels = self._index.search(query[None], count)
         return labels[0], scores[0]

@@ -1,4 +1,4 @@
-"""The exact index as a whole: two processes on one folder beside the reference, locks, memory, rebuilding.
+"""The vector index as a whole: two processes on one folder beside the reference, locks, memory, rebuilding.
 
 Vectors hold small whole numbers here, whose inner products are exact in float32, so results are compared bit by bit.
 """
@@ -7,8 +7,10 @@ import json
 import shutil
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
-from unittest.mock import patch
+from typing import Any
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -17,12 +19,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from recalld.core.errors import IndexDamaged, Unavailable
-from retrieval import vector_log
+from retrieval import vector_log, vector_merge
 from retrieval.ports import Floats, VectorChange
 from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
+from retrieval.vector_format import Manifest, write_manifest
 from retrieval.vector_log import LogSettings
 from retrieval.vector_memory import InMemoryVectorIndex
-from tests.retrieval.vector_folder import DIGEST, SMALL, D, check_disk, files, gone, opened, put
+from retrieval.vector_segment import write_segment
+from tests.retrieval.vector_folder import DIGEST, SMALL, TINY, D, check_disk, files, gone, opened, put
 
 vectors = (
     st.lists(st.integers(-3, 3), min_size=D, max_size=D)
@@ -38,13 +42,30 @@ changes = st.lists(
 )
 
 
+class Killed(BaseException):
+    """The process ended here."""
+
+
+def half_written(path: Path, *given: Any) -> None:
+    write_segment(path, *given)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    raise Killed
+
+
+def written(*given: Any) -> None:
+    write_segment(*given)
+    raise Killed
+
+
 class SharedFolder(RuleBasedStateMachine):
     """Two indexes over one folder, as two processes have them, agree with the reference whatever happens."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(settings=st.sampled_from([SMALL, TINY]))
+    def begin(self, settings: IndexSettings) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        self.indexes = [opened(self.folder), opened(self.folder)]
+        self.settings = settings
+        self.indexes = [opened(self.folder, settings), opened(self.folder, settings)]
         self.reference = InMemoryVectorIndex(D)
 
     def teardown(self) -> None:
@@ -72,7 +93,7 @@ class SharedFolder(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def reopen(self, which: int) -> None:
-        self.indexes[which] = opened(self.folder)
+        self.indexes[which] = opened(self.folder, self.settings)
 
     @rule(tail=st.binary(max_size=150))
     def crash_before_the_commit(self, tail: bytes) -> None:
@@ -86,9 +107,54 @@ class SharedFolder(RuleBasedStateMachine):
     @rule(batch=changes)
     def crash_after_the_commit(self, batch: list[VectorChange]) -> None:
         """The dead are not overwritten: the process ended before that."""
-        with patch.object(vector_log, "erase_bodies"):
-            opened(self.folder).apply("a", batch)
+
+        def killed(path: Path, manifest: Manifest) -> None:
+            write_manifest(path, manifest)
+            if manifest.generation:
+                raise Killed
+
+        with patch.object(vector_log, "write_manifest", killed), suppress(Killed):
+            opened(self.folder, self.settings).apply("a", batch)
         self.reference.apply("a", batch)
+
+    @rule(batch=changes, half=st.booleans())
+    def crash_while_a_log_becomes_a_segment(self, batch: list[VectorChange], half: bool) -> None:
+        """What was applied is committed before that."""
+        with patch.object(vector_log, "write_segment", half_written if half else written), suppress(Killed):
+            opened(self.folder, self.settings).apply("a", batch)
+        self.reference.apply("a", batch)
+
+    @rule(writer=st.integers(0, 1))
+    def merge(self, writer: int) -> None:
+        self.indexes[writer].merge("a")
+        assert self.indexes[writer].merge("a") == 0
+
+    @rule(writer=st.integers(0, 1), step=st.sampled_from(["half", "copied", "renamed", "swapped"]))
+    def crash_while_merging(self, writer: int, step: str) -> None:
+        steps: dict[str, tuple[Any, str, Any]] = {
+            "half": (vector_merge, "write_segment", half_written),
+            "copied": (vector_merge, "write_segment", written),
+            "renamed": (vector_log, "write_manifest", Mock(side_effect=Killed)),
+            "swapped": (Path, "unlink", Mock(side_effect=Killed)),
+        }
+        with patch.object(*steps[step]), suppress(Killed):
+            self.indexes[writer].merge("a")
+        self.indexes[writer] = opened(self.folder, self.settings)
+
+    @rule(batch=changes, writer=st.integers(0, 1))
+    def apply_while_merging(self, batch: list[VectorChange], writer: int) -> None:
+        """Another process comes in after the rows were copied and before the manifest is swapped, at each attempt that
+        does not hold the writer lock."""
+        other = self.indexes[1 - writer]
+
+        def overtaken(*given: Any) -> None:
+            write_segment(*given)
+            if self.indexes[writer]._writer is None:
+                other.apply("a", batch)
+                self.reference.apply("a", batch)
+
+        with patch.object(vector_merge, "write_segment", overtaken):
+            self.indexes[writer].merge("a")
 
     @rule(writer=st.integers(0, 1))
     def rebuild(self, writer: int) -> None:
@@ -136,7 +202,7 @@ class SharedFolder(RuleBasedStateMachine):
 
 
 TestSharedFolder = SharedFolder.TestCase
-TestSharedFolder.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestSharedFolder.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 @pytest.fixture
