@@ -63,21 +63,25 @@ class GaussianPQ:
             lengths = np.linalg.norm(part, axis=1, keepdims=True)
             unit = part / np.maximum(lengths, np.float32(1e-30))
             subvectors = self.rotated(unit).reshape(-1, SUBVECTOR)
-            nearest = _nearest(subvectors, self.centroids()).reshape(len(part), -1, 2)
+            nearest = _nearest(subvectors, self.centroids()).reshape(len(part), self.bytes_vector, 2)
             codes[start : start + len(part)] = nearest[..., 0] | nearest[..., 1] << 4
         return codes
 
     def decode(self, codes: Bytes) -> Floats:
-        split = np.stack([codes & 15, codes >> 4], axis=-1).reshape(len(codes), -1)
+        split = numbers_of(codes)
         turned = self.centroids()[split].reshape(len(codes), self.padded)
         back: Floats = turned @ rotation(self.padded, self.seed)[: self.dimensions].T
         return back
 
     def score(self, query: Floats, codes: Bytes) -> Floats:
         table = self.rotated(query[None]).reshape(-1, SUBVECTOR) @ self.centroids().T
-        split = np.stack([codes & 15, codes >> 4], axis=-1).reshape(len(codes), -1)
-        scores: Floats = table[np.arange(len(table)), split].sum(axis=1, dtype=np.float32)
+        scores: Floats = table[np.arange(len(table)), numbers_of(codes)].sum(axis=1, dtype=np.float32)
         return scores
+
+
+def numbers_of(codes: Bytes) -> Bytes:
+    """The numbers of centroids `[N, 2 * bytes]`: two in a byte, the first one in the low bits."""
+    return np.stack([codes & 15, codes >> 4], axis=-1).reshape(len(codes), 2 * codes.shape[1])
 
 
 def _nearest(vectors: Floats, centroids: Floats) -> Bytes:

@@ -58,7 +58,7 @@ def scan(rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Place
 
     Args:
         rows: `[N, D]`, in memory or mapped.
-        places: `[K]` which rows.
+        places: `[K]` which rows, each once, ascending.
         query: `[D]` float32.
         limit: how many have to be there. More may be: whatever ties with the last one of its block is.
 
@@ -86,7 +86,10 @@ class _Block:
 
     def best(self, rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
         count = len(places)
-        np.take(rows, places, axis=0, out=self._rows[:count], mode="clip")
+        if places[-1] - places[0] == count - 1:
+            self._rows[:count] = rows[places[0] : places[-1] + 1]
+        else:
+            np.take(rows, places, axis=0, out=self._rows[:count], mode="clip")
         self._index.ntotal = count
         asked = min(limit + 1, count)
         scores, labels = self._index.search(query[None], asked)

@@ -5,8 +5,8 @@ A vector is cut into `parts` subvectors, each replaced by the number of the near
 parts carry alike and are independent (Ge, He, Ke and Sun, "Optimized Product Quantization", CVPR 2013, section 4.1,
 non-parametric). `balanced` evens out how often each centroid is taken, which k-means does not ask for: in each round
 the distance to a centroid is raised by a price that grows with its share (Zhan et al., "Learning Discrete
-Representations via Constrained Clustering for Effective and Efficient Dense Retrieval", WSDM 2022: RepCONC, section 4.2;
-there while the encoder is trained, here for an encoder as it is).
+Representations via Constrained Clustering for Effective and Efficient Dense Retrieval", WSDM 2022: RepCONC, section
+4.2; there while the encoder is trained, here for an encoder as it is).
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.vectors.codec import Bytes, Floats
+from compress.vectors.gaussian_pq import numbers_of
 
 SAMPLE_MAX = 16_384
 # With more of each, learning a rotation of 384 dimensions takes minutes and finds no more.
@@ -91,9 +92,7 @@ class TrainedPQ:
         return np.split(vectors, len(self.centroids), axis=1)
 
     def _numbers(self, codes: Bytes) -> Bytes:
-        if self.bits == 8:
-            return codes
-        return np.stack([codes & 15, codes >> 4], axis=-1).reshape(len(codes), -1)
+        return codes if self.bits == 8 else numbers_of(codes)
 
 
 def _quantizer(dimensions: int, parts: int, bits: int, seed: int) -> faiss.ProductQuantizer:

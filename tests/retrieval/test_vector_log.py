@@ -279,7 +279,7 @@ from retrieval.ports import VectorChange
 from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
 from retrieval.vector_log import LogSettings
 
-settings = IndexSettings(log=LogSettings(dead_records_min=20, head_rows_max=20))
+settings = IndexSettings(log=LogSettings(dead_records_min=20, head_rows_max=20), merge_fanout=2)
 index = SegmentedVectorIndex(Path(sys.argv[1]), 5, "encoder-1", settings)
 number = int(sys.argv[2])
 while True:
@@ -288,6 +288,8 @@ while True:
     rows = {number, number // 2, *range(1000, 1010)}
     changes = [VectorChange(row, 1, b"12345678", vector, codes) for row in sorted(rows)]
     index.apply("n", [*changes, VectorChange(number - 7, 1, b"12345678", None)] if number >= 7 else changes)
+    if number % 2:
+        index.merge("n")
     print(number, flush=True)
     number += 1
 """
@@ -334,7 +336,9 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_was_acknowledged(folde
             assert found == expected(done)
         with index.writer_lock():
             index.states("n")
+        index.merge("n")
         check_disk(folder)
+        assert files(folder, ".new") == files(folder, "merge.json") == []
     assert done > len(delays)
 
 
