@@ -2,7 +2,19 @@
 
 from functools import partial
 
-from bench import beam, calibration, corpora, durability, end_to_end, ingest, locomo, longmemeval, multihop
+from bench import (
+    beam,
+    calibration,
+    corpora,
+    durability,
+    end_to_end,
+    filtered,
+    ingest,
+    locomo,
+    longmemeval,
+    multihop,
+    vector_index,
+)
 from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
@@ -16,6 +28,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "hotpot": Benchmark("recall of supporting paragraphs, HotpotQA", partial(multihop.run, corpora.hotpot)),
     "musique": Benchmark("recall of supporting paragraphs, MuSiQue", partial(multihop.run, corpora.musique)),
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
+    "vector_index": Benchmark("nearest vectors: recall, memory and time beside other indexes", vector_index.run),
+    "filtered": Benchmark("nearest vectors within a filter that keeps one row in a hundred", filtered.run),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),

@@ -80,7 +80,8 @@ def _beam(results: Mapping[str, Any]) -> str:
 def _longmemeval(results: Mapping[str, Any]) -> str:
     rows = results["rows"]
     lines = [
-        f"**Recall of answer sessions**, LongMemEval, {len(results['turns'])} haystacks, {int(rows[OURS]['n'])} questions",
+        f"**Recall of answer sessions**, LongMemEval, {len(results['turns'])} haystacks,"
+        f" {int(rows[OURS]['n'])} questions",
         "",
         "| | session recall@1 | session recall@5 | session MRR | turn recall@10 |",
         "|---|---|---|---|---|",

@@ -7,7 +7,7 @@ them starts without them.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +26,7 @@ from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
 from recalld.core.db import Database
-from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, RecalldError
+from recalld.core.errors import ConfigError, FeatureNotInstalled, IndexDamaged, ModelMissing, RecalldError
 from recalld.core.ids import IdSource, UlidSource
 from recalld.jobs.worker import Worker
 from recalld.llm.ports import LanguageModel
@@ -36,7 +36,7 @@ from retrieval.encode_hash import HashEncoder
 from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.token_codes import fingerprint, thresholds
-from retrieval.vector_exact import ExactVectorIndex
+from retrieval.vector_faiss import SegmentedVectorIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Service:
         self.database.migrate()
         self.kept = Kept()
         self.encoder = parts.encoder or make_encoder(settings)
-        self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
+        self.vectors = SegmentedVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
         pipeline = Pipeline(self.encoder, self.vectors)
@@ -137,11 +137,17 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: drop old idempotency keys, refresh SQLite's statistics."""
+        """What the worker does once a minute: drop old idempotency keys, refresh SQLite's statistics, merge segments.
+
+        A damaged index is not merged; whoever reads it is told.
+        """
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
             column_cache.trim(connection)
         self.database.optimize()
+        for namespace in self.vectors.namespaces():
+            with suppress(IndexDamaged):
+                self.vectors.merge(namespace)
 
     def close(self) -> None:
         """Stop the worker, write what waits, and let go of everything."""

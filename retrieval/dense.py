@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.vectors.half import inner_products
 from retrieval.corpus import Corpus
 from retrieval.fuse import zscore
 from retrieval.ports import Floats, VectorIndex
@@ -105,9 +106,8 @@ def compare_best(
 
 
 def products(vectors: Floats, query: Floats) -> Floats:
-    """`vectors [N, D]` times `query [D]`, one BLAS `sdot` a row: no threads are started, and equal rows tie exactly."""
-    found: Floats = np.matmul(vectors[:, None, :], query[:, None])[:, 0, 0]
-    return found
+    """`vectors [N, D]` times `query [D]`, in the precision that an index keeps: to the bit what it says itself."""
+    return inner_products(vectors.astype(np.float16), query)
 
 
 def _could_come_in(sums: Floats, unknown: NDArray[np.bool_], wanted: int, most: int) -> Places:
@@ -125,8 +125,9 @@ def _could_come_in(sums: Floats, unknown: NDArray[np.bool_], wanted: int, most: 
 
 
 def _add_fresh(cosines: Floats, corpus: Corpus, query: Floats) -> None:
-    for row, fresh in corpus.vectors.items():
-        cosines[np.searchsorted(corpus.rows, row)] = fresh @ query
+    if corpus.vectors:
+        places = np.searchsorted(corpus.rows, np.fromiter(corpus.vectors, dtype=np.int64))
+        cosines[places] = products(np.array(list(corpus.vectors.values()), dtype=np.float32), query)
 
 
 def _moments(namespace: str, index: VectorIndex, corpus: Corpus, query: Floats, rows_max: int) -> tuple[float, float]:

@@ -10,6 +10,9 @@ from retrieval.ranking import best
 from retrieval.vector_codes import width
 
 DIGEST_BYTES = 8
+# Of float16, which vectors are kept in.
+HALF_MAX = 65504.0
+HALF_MIN = 2.0**-24
 _VERSION_MAX = 2**32 - 1
 _ROW_MAX = 2**63 - 1
 
@@ -35,7 +38,7 @@ def check_changes(changes: Sequence[VectorChange], dimensions: int) -> None:
 
 
 def check_vector(field: str, vector: Floats, dimensions: int) -> None:
-    """Refuse a vector that is not `[dimensions]` finite float32.
+    """Refuse a vector that is not `[dimensions]` finite float32 with a direction, none too large for float16.
 
     Raises:
         InvalidInput: it is not.
@@ -44,6 +47,11 @@ def check_vector(field: str, vector: Floats, dimensions: int) -> None:
         raise InvalidInput.of(field, f"must have {dimensions} float32 numbers", dimensions)
     if not np.isfinite(vector).all():
         raise InvalidInput.of(field, "must not hold NaN or infinity")
+    largest = float(np.abs(vector).max(initial=0.0))
+    if largest < HALF_MIN:
+        raise InvalidInput.of(field, "must have a direction: all its numbers are 0")
+    if largest > HALF_MAX:
+        raise InvalidInput.of(field, f"must hold no number above {HALF_MAX:.0f}", int(HALF_MAX))
 
 
 def _check_codes(field: str, codes: Codes, bytes_each: int) -> None:
