@@ -30,7 +30,7 @@ COMMANDS = {
     "doctor": ("doctor", "Say what works on this machine, what is missing, and how to get it."),
     "worker": (
         "operate",
-        "Apply the outbox and do jobs in a process of its own, beside any number of servers and workers.",
+        "Apply the outbox and do jobs in a process of its own, beside servers and other workers.",
     ),
     "verify": ("operate", "Compare every index with the database."),
     "reindex": ("operate", "Rebuild every index from the database, while the old ones serve."),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -42,9 +43,11 @@ def list_jobs(
     states: tuple[str, ...], tasks: tuple[str, ...], limit: int, namespace: str | None, as_json: bool
 ) -> None:
     """The newest jobs, newest first."""
-    query = "".join(f"&{name}={each}" for name, given in (("state", states), ("task", tasks)) for each in given)
+    query = "".join(
+        f"&{name}={quote(each, safe='')}" for name, given in (("state", states), ("task", tasks)) for each in given
+    )
     with open_api(load_settings(), namespace) as api:
-        answer = api.call("GET", f"/v1/jobs?limit={limit}{query}")
+        answer = api.call("GET", f"/v1/jobs?{query}")
     if as_json:
         show_json(answer)
         return
@@ -59,7 +62,7 @@ def list_jobs(
 def show_job(job_id: str, namespace: str | None, as_json: bool) -> None:
     """One job, in full."""
     with open_api(load_settings(), namespace) as api:
-        job = api.call("GET", f"/v1/jobs/{job_id}")
+        job = api.call("GET", _path(job_id))
     if as_json:
         show_json(job)
         return
@@ -73,7 +76,7 @@ def show_job(job_id: str, namespace: str | None, as_json: bool) -> None:
 @json_option
 def cancel(job_id: str, namespace: str | None, as_json: bool) -> None:
     """End a job that has not ended; of the step at work nothing is kept."""
-    _send("POST", f"/v1/jobs/{job_id}/cancel", namespace, as_json)
+    _send("POST", f"{_path(job_id)}/cancel", namespace, as_json)
 
 
 @jobs.command()
@@ -82,7 +85,11 @@ def cancel(job_id: str, namespace: str | None, as_json: bool) -> None:
 @json_option
 def retry(job_id: str, namespace: str | None, as_json: bool) -> None:
     """Queue a failed or cancelled job again; it goes on where it stopped."""
-    _send("POST", f"/v1/jobs/{job_id}/retry", namespace, as_json)
+    _send("POST", f"{_path(job_id)}/retry", namespace, as_json)
+
+
+def _path(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
 
 
 def _send(method: str, path: str, namespace: str | None, as_json: bool, body: dict[str, Any] | None = None) -> None:

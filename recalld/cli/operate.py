@@ -20,7 +20,7 @@ from recalld.core.db import Database
 @click.option("--once", is_flag=True, help="Apply what waits and do the jobs that are due, then end.")
 @json_option
 def worker(once: bool, as_json: bool) -> None:
-    """Apply the outbox and do jobs in a process of its own, beside any number of servers and workers.
+    """Apply the outbox and do jobs in a process of its own, beside servers and other workers.
 
     SIGTERM ends it after the step at hand.
     """
