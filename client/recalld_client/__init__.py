@@ -35,6 +35,7 @@ from recalld_client.errors import (
     Unavailable,
     UnexpectedReply,
 )
+from recalld_client.job_models import Job, JobProgress
 from recalld_client.models import (
     Chat,
     Citation,
@@ -44,8 +45,6 @@ from recalld_client.models import (
     Feedback,
     Health,
     Hit,
-    Job,
-    JobProgress,
     Memory,
     Passage,
     Readiness,
