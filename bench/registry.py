@@ -10,6 +10,7 @@ from bench import (
     end_to_end,
     filtered,
     ingest,
+    jobs,
     locomo,
     longmemeval,
     multihop,
@@ -33,4 +34,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
+    "jobs": Benchmark("whether jobs are done exactly once under SIGKILL, how fast, and what writers notice", jobs.run),
 }

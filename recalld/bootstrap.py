@@ -9,11 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 from memory.consistency import Consistency
+from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
+from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.indexing import Indexer
 from memory.ports import Store
 from memory.recall import Recaller
@@ -25,10 +28,17 @@ from recalld.core import access, log
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
-from recalld.core.db import Database
+from recalld.core.db import Connection, Database
 from recalld.core.errors import ConfigError, FeatureNotInstalled, IndexDamaged, ModelMissing, RecalldError
 from recalld.core.ids import IdSource, UlidSource
-from recalld.jobs.worker import Worker
+from recalld.jobs.gate import Gate
+from recalld.jobs.model import QueueSettings
+from recalld.jobs.ports import JobQueue
+from recalld.jobs.queue import SqlJobQueue
+from recalld.jobs.runner import JobRunner, Task, Work
+from recalld.jobs.schedule import Scheduler, ScheduleSettings
+from recalld.jobs.tasks import Consolidate, Retention
+from recalld.jobs.worker import JobSteps, Worker
 from recalld.llm.ports import LanguageModel
 from recalld.llm.remote import OpenAICompatibleModel
 from recalld.models.folder import path_of
@@ -37,6 +47,8 @@ from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.token_codes import fingerprint, thresholds
 from retrieval.vector_faiss import SegmentedVectorIndex
+
+JOBS_DROPPED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,10 @@ class Service:
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
-        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep)
+        self.gate = Gate()
+        self.consolidator = Consolidator(make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids)
+        self.tasks: dict[str, Task] = {task.name: task for task in self._own_tasks()}
+        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm
         self._counter: TokenCounter | None = None
         self._llm_lock = threading.Lock()
@@ -93,6 +108,59 @@ class Service:
         """The store within one write transaction, committed when the block ends."""
         with self.database.write() as connection:
             yield SqlStore(connection)
+
+    def jobs(self, connection: Connection) -> JobQueue:
+        """The queue within the transaction of a connection."""
+        return SqlJobQueue(connection, self.clock, self.ids, queue_settings(self.settings))
+
+    @contextmanager
+    def read_work(self) -> Iterator[Work]:
+        """Memories and queue within one read transaction."""
+        with self.database.read() as connection:
+            yield Work(SqlStore(connection), self.jobs(connection))
+
+    @contextmanager
+    def write_work(self) -> Iterator[Work]:
+        """Memories and queue within one write transaction, committed when the block ends."""
+        with self.database.write() as connection:
+            yield Work(SqlStore(connection), self.jobs(connection))
+
+    @contextmanager
+    def _write_in_turn(self) -> Iterator[Work]:
+        """`write_work`, one worker at a time: they queue at a file lock, which wakes the next one at once, instead of
+        all polling SQLite's lock, which an API's write would then meet too.
+        """
+        with self.folder.turn("jobs"), self.write_work() as work:
+            yield work
+
+    def job_runner(self) -> JobRunner:
+        """Carries on jobs of every task in `tasks`; each thread needs its own."""
+        return JobRunner(self.tasks, self.read_work, self._write_in_turn, self.gate, self.settings.job_lease_s / 3)
+
+    def scheduler(self) -> Scheduler:
+        """Puts in the queue what is due."""
+        settings = self.settings
+        schedules = ScheduleSettings(
+            settings.consolidation, settings.consolidation_idle_s, nightly_hour=settings.nightly_hour
+        )
+        return Scheduler(
+            self.read_work, self.write_work, self._namespaces, self.consolidator.seen, self.clock, schedules
+        )
+
+    def _namespaces(self) -> list[str]:
+        with self.database.read() as connection:
+            return access.list_namespaces(connection)
+
+    def _own_tasks(self) -> tuple[Task, ...]:
+        erase_after = self.settings.retention_days
+        return (
+            Consolidate(self.consolidator),
+            Retention(self.memories, self.read_store, self.indexer.apply_all, self.clock, erase_after),
+        )
+
+    def _job_steps(self) -> JobSteps:
+        runner = self.job_runner()
+        return JobSteps(runner.advance, runner.failed, runner.release, self.scheduler().put_what_is_due)
 
     def llm(self) -> LanguageModel:
         """The language model, loaded at its first use.
@@ -137,12 +205,15 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: drop old idempotency keys, refresh SQLite's statistics, merge segments.
+        """What the worker does once a minute: drop old idempotency keys and ended jobs, refresh SQLite's statistics,
+        merge segments.
 
         A damaged index is not merged; whoever reads it is told.
         """
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
+            old = self.clock.now() - timedelta(days=self.settings.job_keep_days)
+            self.jobs(connection).drop_ended(old, JOBS_DROPPED_AT_ONCE)
             column_cache.trim(connection)
         self.database.optimize()
         for namespace in self.vectors.namespaces():
@@ -164,6 +235,16 @@ class Service:
                 return
         with self.database.write() as connection:
             access.ensure_namespace(connection, access.DEFAULT_NAMESPACE, self.clock)
+
+
+def queue_settings(settings: Settings) -> QueueSettings:
+    """The queue's part of the settings."""
+    return QueueSettings(lease_s=settings.job_lease_s, attempts_max=settings.job_attempts_max)
+
+
+def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
+    """What consolidation derives, in this order."""
+    return (SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens)),)
 
 
 def make_encoder(settings: Settings) -> Encoder:

@@ -35,6 +35,7 @@ from recalld_client.errors import (
     Unavailable,
     UnexpectedReply,
 )
+from recalld_client.job_models import Job, JobProgress
 from recalld_client.models import (
     Chat,
     Citation,
@@ -80,6 +81,8 @@ __all__ = [
     "Hit",
     "InvalidRequest",
     "InvalidValue",
+    "Job",
+    "JobProgress",
     "Memory",
     "NotFound",
     "Passage",

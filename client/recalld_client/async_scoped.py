@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Unpack
 
 from recalld_client import operations
+from recalld_client.async_jobs import AsyncWorking
 from recalld_client.batches import acknowledging
 from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
@@ -22,7 +23,7 @@ from recalld_client.wire import Time
 Memories = list[Memory]
 
 
-class AsyncBindable:
+class AsyncBindable(AsyncWorking):
     """Everything that a scope can be filled in for."""
 
     def __init__(self, transport: AsyncTransport, bound: Bound) -> None:

@@ -323,6 +323,7 @@ class Stats(Model):
         versions: older versions that are kept.
         text_bytes: of all texts.
         pending: memories that are not searched by meaning yet.
+        jobs: how many, by state.
         vectors: sizes of the namespace's index.
         bytes: of the whole server, by layer.
         encoder: the model that makes the vectors.
@@ -333,6 +334,7 @@ class Stats(Model):
     versions: int = 0
     text_bytes: int = 0
     pending: int = 0
+    jobs: dict[str, int] = Field(default_factory=dict)
     vectors: dict[str, int] = Field(default_factory=dict)
     bytes: dict[str, int] = Field(default_factory=dict)
     bytes_per_memory: float = 0.0

@@ -36,6 +36,7 @@ from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store import feedback_sql, fulltext
 from memory.store.column_cache import ColumnCache, direct
+from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions
 from memory.store.postings import PostingCache
 from memory.store.rows import deriver_of, memory_of, values_of
@@ -90,8 +91,8 @@ class Kept:
 _WAITING = select(outbox.c.row).where(outbox.c.namespace == bindparam("namespace")).order_by(outbox.c.row)
 
 
-class SqlStore:
-    """Memories, search and ledger, within the transaction of `connection`."""
+class SqlStore(DerivedRows):
+    """Memories, search, ledger and what is derived, within the transaction of `connection`."""
 
     def __init__(self, connection: Connection, kept: Kept | None = None) -> None:
         """A store over a transaction; `kept` only for one that reads."""
@@ -115,13 +116,7 @@ class SqlStore:
             replace(memory, row=row, sources=tuple(sorted(set(memory.sources))))
             for memory, row in zip(memories_, rows, strict=True)
         ]
-        links = [
-            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
-            for memory in kept
-            for source in memory.sources
-        ]
-        if links:
-            self._connection.execute(insert(sources), links)
+        self._link(namespace, kept)
         fulltext.write(
             self._connection,
             namespace,
@@ -143,6 +138,9 @@ class SqlStore:
         analysed = lexical_terms(memory)
         values = values_of(memory) | fulltext.analysed_columns(memory, analysed)
         self._connection.execute(update(memories).where(here).values(**values))
+        if memory.sources:
+            self._connection.execute(delete(sources).where(sources.c.memory_id == memory.id))
+            self._link(namespace, [memory])
         fulltext.remove(self._connection, [memory.row])
         fulltext.write(self._connection, namespace, [(memory.row, memory.item.scope, analysed)])
         self._enqueue(namespace, [memory.row])
@@ -330,6 +328,15 @@ class SqlStore:
         derived = [row.id for row in rows if row.deriver_name is not None]
         origins = self._sources_of(derived)
         return [memory_of(row, row.id, row.row, tuple(origins.get(row.id, ())), deriver_of(row)) for row in rows]
+
+    def _link(self, namespace: str, derived: Sequence[Memory]) -> None:
+        links = [
+            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
+            for memory in derived
+            for source in memory.sources
+        ]
+        if links:
+            self._connection.execute(insert(sources), links)
 
     def _sources_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
