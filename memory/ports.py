@@ -1,4 +1,5 @@
-"""What memory needs from its store: three small seams, each with an in-memory reference and SQLite.
+"""What memory needs from its store: three small seams, each with an in-memory reference and SQLite; and what it needs
+from the layers above it (`JobSink`, `Erasable`), handed in by `recalld.bootstrap`.
 
 A store is bound to one transaction; whoever opened it (a route's dependency, the worker, the command line) commits
 it. The namespace is a required argument everywhere: a store never reads or writes a row of another one.
@@ -7,7 +8,7 @@ it. The namespace is a required argument everywhere: a store never reads or writ
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from recalld.core.scope import Scope
@@ -157,3 +158,38 @@ class Ledger(Protocol):
 
 class Store(MemoryStore, SearchStore, Ledger, Protocol):
     """All three, over one transaction."""
+
+
+class JobSink(Protocol):
+    """Where work is put that may wait. What is put commits with the caller's transaction."""
+
+    def put(
+        self,
+        namespace: str,
+        task: str,
+        arguments: Mapping[str, Any],
+        *,
+        dedup_key: str | None = None,
+        priority: int = 0,
+        due_at: datetime | None = None,
+    ) -> str:
+        """Queue a job.
+
+        Args:
+            arguments: a JSON object; its `scope`, where it has one, says whose job this is.
+            dedup_key: a job of this task that waits under the same key is joined: brought forward, never put off.
+            priority: higher ones are done first.
+            due_at: not before then; None: at once.
+
+        Returns:
+            the job's id, or that of the waiting one.
+        """
+        ...
+
+
+class Erasable(Protocol):
+    """Something that keeps copies or ids of memories outside the memory tables."""
+
+    def erase(self, namespace: str, memory_ids: Sequence[str]) -> dict[str, int]:
+        """Take out everything that tells of these memories; returns how much was removed, by place."""
+        ...
