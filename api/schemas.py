@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from memory.context import Context
-from memory.model import KINDS, Item, Kind, Memory, Receipt, State, WrittenKind
+from memory.model import KINDS, Item, Kind, Memory, State, WrittenKind
 from memory.recall import Hit, Question, Recall
 from recalld.core.clock import NO_TIME, RFC3339
 from recalld.core.scope import Scope
@@ -322,33 +322,6 @@ class ContextOut(Output):
             relevant=recall.relevant,
             pending=recall.pending,
             took_ms=round(recall.took_ms, 3),
-        )
-
-
-class ReceiptOut(Output):
-    """What an erasure removed, by place. `rescan: null`: the data folder was not scanned for what is left."""
-
-    id: str
-    state: Literal["succeeded"]
-    namespace: str
-    memory_ids: list[str]
-    removed: dict[str, int]
-    erased_at: datetime
-    digest: str
-    rescan: None
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> "ReceiptOut":
-        """From the layers below."""
-        return cls(
-            id=receipt.id,
-            state="succeeded",
-            namespace=receipt.namespace,
-            memory_ids=list(receipt.memory_ids),
-            removed=dict(receipt.removed),
-            erased_at=receipt.erased_at,
-            digest=receipt.digest,
-            rescan=None,
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from memory.consistency import Consistency
 from memory.context import TokenCounter
+from memory.erase import Elsewhere, Erasures
 from memory.indexing import Indexer
 from memory.ports import Store
 from memory.recall import Recaller
@@ -24,9 +25,10 @@ from recalld.core import access, log
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
-from recalld.core.db import Database
+from recalld.core.db import Connection, Database
 from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, RecalldError
 from recalld.core.ids import IdSource, UlidSource
+from recalld.jobs.queue import SqlJobQueue
 from recalld.jobs.worker import Worker
 from recalld.llm.ports import LanguageModel
 from recalld.llm.remote import OpenAICompatibleModel
@@ -69,11 +71,16 @@ class Service:
         self.encoder = parts.encoder or make_encoder(settings)
         self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
-        self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
+        self.memories = MemoryService(self.clock, self.ids, settings)
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
+        elsewhere = Elsewhere(lambda connection: [self.jobs(connection)], self.jobs)
+        self.erasures = Erasures(
+            self.database, self.indexer, self.vectors, settings.data_dir, settings.index_dir, self.clock, self.ids,
+            elsewhere,
+        )  # fmt: skip
         self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep)
         self._llm = parts.llm
         self._counter: TokenCounter | None = None
@@ -91,6 +98,10 @@ class Service:
         """The store within one write transaction, committed when the block ends."""
         with self.database.write() as connection:
             yield SqlStore(connection)
+
+    def jobs(self, connection: Connection) -> SqlJobQueue:
+        """The queue within the transaction of `connection`."""
+        return SqlJobQueue(connection, self.clock, self.ids)
 
     def llm(self) -> LanguageModel:
         """The language model, loaded at its first use.
@@ -135,7 +146,8 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: drop old idempotency keys, refresh SQLite's statistics."""
+        """What the worker does once a minute: finish erasures, drop old replies, refresh SQLite's statistics."""
+        self.erasures.resume()
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
         self.database.optimize()

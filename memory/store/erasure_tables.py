@@ -1,8 +1,8 @@
 """The tables of erasures. Migrations in `alembic/versions` make them; a test compares the two.
 
-    erasures 1--* erased_memories    the ledger: a keyed hash of each erased id, and no text
-    erasures 1--* erasure_windows    what the rescan looks for, until it is done (`memory.remains`)
-    instance                         this instance's secrets, by name
+erasures 1--* erased_memories    the ledger: a keyed hash of each erased id, and no text
+erasures 1--* erasure_windows    what the rescan looks for, until it is done (`memory.remains`)
+instance                         this instance's secrets, by name
 """
 
 from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text

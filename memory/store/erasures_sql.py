@@ -8,35 +8,38 @@ Invariants: everything is done on ids that were read within the caller's namespa
 
 import hashlib
 import hmac
-import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from memory.model import Erased, Memory, Receipt, Selection
-from memory.store import feedback_sql, fulltext
+from memory.model import Memory, Receipt, Rescan, Selection
 from memory.store.erasure_tables import erased_memories, erasure_windows, erasures, instance
 from memory.store.filters_sql import conditions
+from memory.store.removal_sql import chunks
 from memory.store.rows import memory_of
-from memory.store.sql import SqlStore, chunks
-from memory.store.tables import change_memories, memories, outbox, recall_memories, sources, versions
-from recalld.core.access import forget_replies
+from memory.store.sql import SqlStore
+from memory.store.tables import change_memories, memories, recall_memories, sources, versions
+from recalld.core.db import format_utc
 from recalld.core.scope import SCOPE_FIELDS, Scope
+from retrieval.passages import PASSAGE_BITS
 
-_BEGINNING_OF_TIME = datetime.min
+_BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
 _SECRET = "erasure_secret"
 MERGE_PAGES = 250
 # FTS5: a negative number of pages first puts all segments into one merge, positive ones then go on with it.
 _MERGE = text("INSERT INTO memory_fts(memory_fts, rank) VALUES('merge', :pages)")
-# What a row says, and whose it is: everything that a live memory accounts for.
+# What a row says, and whose it is: everything that a live memory accounts for, in SQL and in full text.
+_SAYS = "text, speaker, role, external_id, metadata, frame, user_id, agent_id, session_id"
 _LIVE = (
-    "SELECT id, text, speaker, role, external_id, metadata, frame, user_id, agent_id, session_id FROM memories"
-    " UNION ALL"
-    " SELECT memory_id, text, speaker, role, external_id, metadata, frame, user_id, agent_id, session_id FROM versions"
+    f"SELECT id, {_SAYS} FROM memories WHERE namespace NOT LIKE '-%'",
+    f"SELECT memory_id, {_SAYS} FROM versions WHERE namespace NOT LIKE '-%'",
+    f"SELECT tags, body FROM memory_fts WHERE rowid >> {PASSAGE_BITS} IN"
+    " (SELECT row FROM memories WHERE namespace NOT LIKE '-%')",
+    "SELECT term FROM temp.memory_terms",
 )
 _OWN_WORDS = (
     "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master"
@@ -66,10 +69,14 @@ def hidden_namespace(erasure_id: str) -> str:
     return f"-{erasure_id}"
 
 
-def selected(connection: Connection, namespace: str, selection: Selection) -> list[str]:
-    """The ids that a selection matches, in every state, expired ones too."""
+def selected(connection: Connection, namespace: str, selection: Selection, ids: Sequence[str] | None) -> list[str]:
+    """The ids that a selection matches, expired ones too; of these only, where some are given."""
     where = conditions(namespace, selection, _BEGINNING_OF_TIME)
-    return list(connection.scalars(select(memories.c.id).where(*where).order_by(memories.c.row)))
+    query = select(memories.c.id).where(*where).order_by(memories.c.row)
+    if ids is None:
+        return list(connection.scalars(query))
+    wanted = list(dict.fromkeys(ids))
+    return [found for part in chunks(wanted) for found in connection.scalars(query.where(memories.c.id.in_(part)))]
 
 
 def with_derived(connection: Connection, namespace: str, ids: Iterable[str]) -> list[str]:
@@ -103,7 +110,7 @@ def orphaned_scopes(connection: Connection, namespace: str, ids: Sequence[str]) 
     return list(dict.fromkeys(kept[source] for source in left if source in kept))
 
 
-def counts(connection: Connection, namespace: str, ids: Sequence[str]) -> dict[str, int]:
+def counts(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
     """How many rows an erasure of these would remove, by place."""
     places = {
         "memories": (memories, memories.c.id),
@@ -135,12 +142,9 @@ def hide(connection: Connection, receipt: Receipt, bound: Scope, entry: int, row
     """Keep the erasure and its ledger, and take the memories out of every read."""
     key = secret(connection)
     named = dict(zip(SCOPE_FIELDS, bound.values(), strict=True))
-    connection.execute(
-        insert(erasures).values(
-            id=receipt.id, namespace=receipt.namespace, asked=receipt.asked, state="running", attempts=0, entry=entry,
-            memories=receipt.memories, removed=dict(receipt.removed), erased_at=receipt.erased_at, digest="", **named,
-        )  # fmt: skip
-    )
+    kept = {name: getattr(receipt, name) for name in ("id", "namespace", "asked", "state", "memories", "erased_at")}
+    kept |= {"removed": dict(receipt.removed), "attempts": 0, "entry": entry, "digest": ""}
+    connection.execute(insert(erasures).values(**kept, **named))
     hashes = [{"hash": hash_of(key, gone), "erasure_id": receipt.id} for gone in receipt.memory_ids]
     if hashes:
         connection.execute(insert(erased_memories).prefix_with("OR REPLACE"), hashes)
@@ -163,33 +167,6 @@ def next_hidden(connection: Connection, erasure_id: str, limit: int) -> list[tup
     return [(memory, old[memory.id]) for memory in found]
 
 
-def remove(connection: Connection, namespace: str, gone: Sequence[str], rows: Sequence[int]) -> dict[str, int]:
-    """Delete memories and every row that tells of them. The outbox is for the caller."""
-    removed = asdict(Erased()) | {"idempotency_replies": 0}
-    del removed["outbox"]
-    run = connection.execute
-    for part in chunks(gone):
-        removed["versions"] += run(delete(versions).where(versions.c.memory_id.in_(part))).rowcount
-        link = or_(sources.c.memory_id.in_(part), sources.c.source_id.in_(part))
-        removed["sources"] += run(delete(sources).where(link)).rowcount
-        removed["changes"] += run(delete(change_memories).where(change_memories.c.memory_id.in_(part))).rowcount
-        removed["recalls"] += run(delete(recall_memories).where(recall_memories.c.memory_id.in_(part))).rowcount
-        removed["feedback"] += feedback_sql.remove(connection, namespace, part)
-        removed["idempotency_replies"] += forget_replies(connection, namespace, part)
-    for numbers in chunks(rows):
-        removed["memories"] += run(delete(memories).where(memories.c.row.in_(numbers))).rowcount
-    removed["fulltext"] += fulltext.remove(connection, rows)
-    return removed
-
-
-def waiting_rows(connection: Connection, rows: Sequence[int]) -> int:
-    """How many of these rows are in the outbox."""
-    return sum(
-        connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.row.in_(part))) or 0
-        for part in chunks(rows)
-    )
-
-
 def keep_windows(connection: Connection, erasure_id: str, windows: bytes) -> None:
     """Keep what the rescan is to look for."""
     connection.execute(insert(erasure_windows).values(erasure_id=erasure_id, windows=windows))
@@ -208,8 +185,9 @@ def save(connection: Connection, erasure_id: str, **values: Any) -> None:
 
 def close(connection: Connection, receipt: Receipt) -> None:
     """Keep the outcome; what the rescan looked for goes when it needs it no more."""
-    outcome = {name: getattr(receipt, name) for name in ("state", "rescan", "finished_at", "digest")}
-    save(connection, receipt.id, **outcome)
+    outcome = {name: getattr(receipt, name) for name in ("state", "attempts", "finished_at", "digest")}
+    rescan = receipt.rescan and asdict(receipt.rescan) | {"at": format_utc(receipt.rescan.at)}
+    save(connection, receipt.id, rescan=rescan, **outcome)
     if receipt.state == "succeeded":
         connection.execute(delete(erasure_windows).where(erasure_windows.c.erasure_id == receipt.id))
 
@@ -222,7 +200,7 @@ def load(connection: Connection, erasure_id: str, namespace: str | None = None) 
         return None
     receipt = Receipt(
         row.id, row.namespace, row.asked, row.state, row.memories, row.removed, row.erased_at,
-        finished_at=row.finished_at, rescan=row.rescan, digest=row.digest, attempts=row.attempts,
+        finished_at=row.finished_at, rescan=_rescan(row.rescan), digest=row.digest, attempts=row.attempts,
     )  # fmt: skip
     return receipt, Scope(row.user_id, row.agent_id, row.session_id), row.entry
 
@@ -260,16 +238,20 @@ def merge_fulltext(connection: Connection, first: bool) -> bool:
     return changed >= 2
 
 
-def live_words(connection: Connection) -> Iterator[Sequence[str | None]]:
-    """Everything that live rows say, and the database's own words: metadata is JSON."""
-    yield from (tuple(row) for row in connection.exec_driver_sql(_LIVE))
-    yield from (tuple(row) for row in connection.exec_driver_sql(_OWN_WORDS))
+def live_words(connection: Connection) -> Iterator[str]:
+    """Everything that live rows say, with the terms that full text has of them, and the database's own words."""
+    connection.exec_driver_sql(
+        "CREATE VIRTUAL TABLE IF NOT EXISTS temp.memory_terms USING fts5vocab(main, memory_fts, row)"
+    )
+    for statement in (*_LIVE, _OWN_WORDS):
+        for row in connection.exec_driver_sql(statement):
+            yield from (value for value in row if value)
 
 
-def live_terms(connection: Connection) -> Iterator[str]:
-    """Every term that full text has of a live row."""
-    connection.exec_driver_sql("CREATE VIRTUAL TABLE IF NOT EXISTS temp.memory_terms USING fts5vocab(main, memory_fts, row)")
-    yield from connection.exec_driver_sql("SELECT term FROM temp.memory_terms").scalars()
+def _rescan(kept: dict[str, Any] | None) -> Rescan | None:
+    if kept is None:
+        return None
+    return Rescan(**kept | {"at": datetime.fromisoformat(kept["at"]), "places": tuple(kept["places"])})
 
 
 def _existing(connection: Connection, namespace: str, ids: Sequence[str]) -> list[str]:
@@ -280,5 +262,3 @@ def _existing(connection: Connection, namespace: str, ids: Sequence[str]) -> lis
             select(memories.c.id).where(memories.c.namespace == namespace, memories.c.id.in_(part))
         )
     ]
-
-

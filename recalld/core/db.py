@@ -52,6 +52,7 @@ metadata = MetaData(
 )
 
 BUSY_TIMEOUT_MS = 30_000
+TRUNCATE_TIMEOUT_MS = 200
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -183,9 +184,26 @@ class Database:
         with self.write() as connection:
             connection.execute(text("PRAGMA optimize"))
 
+    def truncate_log(self) -> bool:
+        """Write the log into the file and make it empty; False where a reader still needs it."""
+        failing = _failing_as("the log could not be written into the database")
+        with self._write_lock, failing, self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.execute(f"PRAGMA busy_timeout={TRUNCATE_TIMEOUT_MS}")
+            try:
+                busy: int = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        return not busy
+
+    def files(self) -> list[Path]:
+        """The database file, and its log and the log's index where they are there."""
+        return [path for suffix in ("", "-wal", "-shm") if (path := Path(f"{self.file}{suffix}")).exists()]
+
     def bytes_on_disk(self) -> int:
         """Size of the database file and its log."""
-        return sum(f.stat().st_size for f in (self.file, Path(f"{self.file}-wal")) if f.exists())
+        return sum(path.stat().st_size for path in self.files()[:2])
 
     def close(self) -> None:
         """Close every connection; the last process to close truncates the log."""

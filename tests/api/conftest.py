@@ -34,7 +34,7 @@ PUBLIC = {"get_health", "get_readiness", "get_metrics"}
 """Operations that need no key."""
 READS = {
     *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
-    *("create_chat_completion", "create_embeddings", "list_models", "get_stats"),
+    *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "get_erasure"),
 }
 """Operations that a read-only key may call. Every other one is a write."""
 SAMPLES: dict[str, Json | None] = {
@@ -46,6 +46,7 @@ SAMPLES: dict[str, Json | None] = {
     "context": {"query": "a sample"},
     "create_chat_completion": {"messages": [{"role": "user", "content": "a sample"}]},
     "create_embeddings": {"input": "a sample"},
+    "erase_memories": {"ids": ["mem_x"]},
     "give_feedback": {"recall_id": "rec_x", "memory_id": "mem_x", "useful": True},
 }
 

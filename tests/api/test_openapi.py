@@ -70,6 +70,8 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
             for name in ("memories", "recall", "context", "feedback", "chat/completions", "embeddings")
         ),
         *(("POST", f"{one}/{name}") for name in ("forget", "restore")),
+        ("POST", "/v1/erasures"),
+        ("GET", "/v1/erasures/{erasure_id}"),
         ("PATCH", one),
         ("DELETE", one),
     }
