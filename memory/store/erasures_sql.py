@@ -12,11 +12,11 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from memory.model import Memory, Receipt, Rescan, Selection
+from memory.model import KINDS, Memory, Receipt, Rescan, Selection, State
 from memory.store.erasure_tables import erased_memories, erasure_windows, erasures, instance
 from memory.store.filters_sql import conditions
 from memory.store.removal_sql import chunks
@@ -41,12 +41,21 @@ _LIVE = (
     " (SELECT row FROM memories WHERE namespace NOT LIKE '-%')",
     "SELECT term FROM temp.memory_terms",
 )
-_OWN_WORDS = (
-    "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master"
-    " UNION ALL SELECT name FROM namespaces"
-    " UNION ALL SELECT namespace || ' ' || coalesce(user_id, '') || ' ' || coalesce(agent_id, '') || ' '"
-    " || coalesce(session_id, '') FROM api_keys"
-    " UNION ALL SELECT DISTINCT action || ' ' || reason FROM changes"
+# What the database says of itself: places that hold no memory's text by their design. Each is a statement.
+_OWN = (
+    "SELECT type, name, sql FROM sqlite_master",
+    "SELECT name FROM instance",
+    "SELECT name FROM namespaces",
+    "SELECT namespace, user_id, agent_id, session_id FROM api_keys",
+    "SELECT DISTINCT user_id, agent_id, session_id FROM recalls",
+    "SELECT DISTINCT principal, key FROM idempotency_keys",
+    "SELECT DISTINCT action, reason FROM changes",
+    "SELECT DISTINCT namespace, user_id, agent_id, session_id, asked, state, removed, rescan FROM erasures",
+    "SELECT DISTINCT namespace, user_id, agent_id, session_id, task, state, dedup_key, worker FROM jobs",
+    "SELECT DISTINCT namespace, deriver_name, deriver_version FROM derived_until",
+)
+_OWN_NAMES = " ".join(
+    (*KINDS, *get_args(State), "items scope deriver sources name memory_ids erasure_id true false null")
 )
 
 
@@ -243,7 +252,8 @@ def live_words(connection: Connection) -> Iterator[str]:
     connection.exec_driver_sql(
         "CREATE VIRTUAL TABLE IF NOT EXISTS temp.memory_terms USING fts5vocab(main, memory_fts, row)"
     )
-    for statement in (*_LIVE, _OWN_WORDS):
+    yield _OWN_NAMES
+    for statement in (*_LIVE, *_OWN):
         for row in connection.exec_driver_sql(statement):
             yield from (value for value in row if value)
 
