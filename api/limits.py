@@ -25,6 +25,7 @@ from api.metrics import Metrics
 from recalld.core import log
 from recalld.core.addresses import LOOPBACK_NAMES
 from recalld.core.errors import InvalidInput, MalformedBody, MisdirectedHost, TooLarge, UnsupportedMediaType
+from recalld.jobs.gate import Gate
 
 CLIENT_LEFT = 499
 PREFIXES_KEY = "x-query-prefixes"
@@ -103,11 +104,15 @@ class BodyLimit:
 
 
 class Observe:
-    """One log line and one measurement a request: method, route template, status, time; nothing of its content."""
+    """One log line and one measurement a request: method, route template, status, time; nothing of its content.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Background work gives way to it until its reply begins: a stream may stay open for long.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, gate: Gate) -> None:
         self._app = app
         self._metrics = metrics
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,11 +120,14 @@ class Observe:
             return
         started = perf_counter()
         status = CLIENT_LEFT
+        inside = True
+        self._gate.enter()
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, inside
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, inside = message["status"], False
+                self._gate.leave()
             await send(message)
 
         try:
@@ -128,6 +136,8 @@ class Observe:
             status = 500
             raise
         finally:
+            if inside:
+                self._gate.leave()
             took_s = perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
             # A label must not take whatever a client makes up.

@@ -363,6 +363,7 @@ class StatsOut(Output):
     versions: int
     text_bytes: int
     pending: int = Field(description="rows waiting to be encoded")
+    jobs: dict[str, int] = Field(description="by state")
     vectors: dict[str, int]
     bytes: dict[str, int] = Field(description="of the whole instance, by layer")
     bytes_per_memory: float

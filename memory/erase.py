@@ -18,6 +18,7 @@ Invariant: what a live memory says is no remainder of an erased one.
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,13 +70,15 @@ class Target:
     """What to erase: by exactly one of ids, a selection (a scope, a filter), or everything that the caller may see.
 
     Attributes:
-        asked: the name of which one it is, for the receipt.
+        by: which one it is.
+        asked_as: what the receipt calls it, where that is something else.
         ids: None: not by ids. Those that are not there, or not the caller's, are left out.
     """
 
-    asked: str
+    by: str
     ids: tuple[str, ...] | None = None
     selection: Selection = field(default_factory=Selection)
+    asked_as: str | None = None
 
 
 class IndexApplier(Protocol):
@@ -118,6 +121,8 @@ class Erasures:
         self._ids = ids
         self._elsewhere = elsewhere
         self._settings = settings
+        self._lock = threading.Lock()
+        self._at_work: set[str] = set()
 
     def count(self, connection: Connection, who: Principal, target: Target) -> dict[str, int]:
         """How many rows an erasure would remove, by place; `derived` are those that it was not asked for."""
@@ -134,15 +139,14 @@ class Erasures:
             len(self._vectors.vectors(who.namespace, possible_keys(np.array(sorted(part), dtype=np.int64)))[0])
             for part in removal_sql.chunks(rows)
         )
-        for scope in erasures_sql.orphaned_scopes(connection, who.namespace, doomed):
-            self._elsewhere.jobs(connection).put(
-                who.namespace, DERIVE_TASK, {"scope": scope.given()}, dedup_key=json.dumps(scope.given())
-            )
+        again = [scope.given() for scope in erasures_sql.orphaned_scopes(connection, who.namespace, doomed)]
+        if again:
+            self._elsewhere.jobs(connection).put(who.namespace, DERIVE_TASK, {"scopes": again})
         entry = SqlStore(connection).newest_entry()
         receipt = Receipt(
             self._ids.new("era"),
             who.namespace,
-            target.asked,
+            target.asked_as or target.by,
             "running",
             len(doomed),
             {"vectors": vectors, "outbox": removal_sql.leave_outbox(connection, rows)},
@@ -158,6 +162,15 @@ class Erasures:
         Raises:
             NotFound: there is no such erasure.
         """
+        with self._lock:
+            self._at_work.add(erasure_id)
+        try:
+            return self._finish(erasure_id)
+        finally:
+            with self._lock:
+                self._at_work.discard(erasure_id)
+
+    def _finish(self, erasure_id: str) -> Receipt:
         while self._remove_some(erasure_id):
             pass
         with self._database.read() as connection:
@@ -174,13 +187,19 @@ class Erasures:
         self._database.truncate_log()
         return receipt
 
-    def resume(self) -> int:
-        """Go on with what a crash, or a rescan that was not clean, left; returns how many erasures there were."""
+    def resume(self, again: bool) -> int:
+        """Go on with what a crash left, or a request that did not wait; returns how many erasures there were.
+
+        Args:
+            again: those too whose rescan was not clean.
+        """
         with self._database.read() as connection:
-            unfinished = erasures_sql.unfinished(connection)
-        for erasure_id in unfinished:
+            unfinished = erasures_sql.unfinished(connection, again)
+        with self._lock:
+            mine = [erasure_id for erasure_id in unfinished if erasure_id not in self._at_work]
+        for erasure_id in mine:
             self.finish(erasure_id)
-        return len(unfinished)
+        return len(mine)
 
     def get(self, connection: Connection, who: Principal, erasure_id: str) -> Receipt:
         """A receipt.

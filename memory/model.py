@@ -18,9 +18,11 @@ Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "r
 WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
 State = Literal["active", "superseded", "forgotten"]
 ErasureState = Literal["running", "succeeded", "failed"]
-Action = Literal["add", "update", "forget", "restore", "erase"]
+Action = Literal["add", "update", "forget", "restore", "erase", "derive"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+SOURCE_KINDS: tuple[Kind, ...] = get_args(WrittenKind)
+"""What a recall looks at where it is not told: summaries and profiles repeat what these say."""
 FRAME_KINDS: frozenset[Kind] = frozenset({"fact", "episode", "procedure", "rationale"})
 
 

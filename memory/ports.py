@@ -5,12 +5,13 @@ A store is bound to one transaction; whoever opened it (a route's dependency, th
 it. The namespace is a required argument everywhere: a store never reads or writes a row of another one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
+from memory.model import Change, Deriver, Erased, Memory, Recalled, Selection, Votes
 from recalld.core.scope import Scope
 from retrieval.corpus import Columns
 from retrieval.ports import LexicalIndex, Rows
@@ -156,8 +157,47 @@ class Ledger(Protocol):
         ...
 
 
-class Store(MemoryStore, SearchStore, Ledger, Protocol):
-    """All three, over one transaction."""
+class DerivedStore(Protocol):
+    """What consolidation reads of the change log, and what it keeps of how far it is."""
+
+    def newest_change(self, namespace: str) -> int:
+        """The number of the newest change of what callers wrote, 0 where there is none."""
+        ...
+
+    def unseen_since(self, namespace: str, after: int) -> tuple[datetime, datetime] | None:
+        """When the oldest and the newest such change above `after` were; None where there is none."""
+        ...
+
+    def range_end(self, namespace: str, after: int, memories_max: int) -> int:
+        """The last of the changes above `after` that together tell of at most so many memories; at least one."""
+        ...
+
+    def changed(self, namespace: str, after: int, until: int) -> list[tuple[Scope, str]]:
+        """The memories of changes in (after, until] that callers wrote, with their exact scopes, by scope."""
+        ...
+
+    def session(self, namespace: str, scope: Scope, limit: int) -> list[Memory]:
+        """The newest memories of exactly this scope that callers wrote, in the order of the session, in any state."""
+        ...
+
+    def derived_by(self, namespace: str, deriver_name: str, source_ids: Sequence[str]) -> list[Memory]:
+        """What this deriver made of any of these memories."""
+        ...
+
+    def derived_until(self, namespace: str, made_by: Deriver) -> int:
+        """Up to which change this version of a deriver has seen the namespace; 0: none."""
+        ...
+
+    def set_derived_until(self, namespace: str, made_by: Deriver, number: int) -> None:
+        """Keep that."""
+        ...
+
+
+class Store(MemoryStore, SearchStore, Ledger, DerivedStore, Protocol):
+    """All four, over one transaction."""
+
+
+StoreTransaction = Callable[[], AbstractContextManager[Store]]
 
 
 class JobSink(Protocol):

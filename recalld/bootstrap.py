@@ -9,27 +9,38 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 from memory.consistency import Consistency
+from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
-from memory.erase import Elsewhere, Erasures
+from memory.derive.summaries import SessionSummaries, SummarySettings
+from memory.erase import Elsewhere, Erasures, Target
 from memory.indexing import Indexer
+from memory.model import Receipt
 from memory.ports import Store
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
 from memory.service import MemoryService
 from memory.store.sql import SqlStore
 from recalld.core import access, log
+from recalld.core.access import Principal
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
 from recalld.core.db import Connection, Database
 from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, RecalldError
 from recalld.core.ids import IdSource, UlidSource
+from recalld.jobs.gate import Gate
+from recalld.jobs.model import QueueSettings
+from recalld.jobs.ports import JobQueue
 from recalld.jobs.queue import SqlJobQueue
-from recalld.jobs.worker import Worker
+from recalld.jobs.runner import JobRunner, Task, Work
+from recalld.jobs.schedule import Scheduler, ScheduleSettings
+from recalld.jobs.tasks import Consolidate, Retention
+from recalld.jobs.worker import JobSteps, Worker
 from recalld.llm.ports import LanguageModel
 from recalld.llm.remote import OpenAICompatibleModel
 from recalld.models.folder import path_of
@@ -38,6 +49,8 @@ from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.token_codes import fingerprint, thresholds
 from retrieval.vector_exact import ExactVectorIndex
+
+JOBS_DROPPED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,9 @@ class Service:
             self.database, self.indexer, self.vectors, settings.data_dir, settings.index_dir, self.clock, self.ids,
             elsewhere,
         )  # fmt: skip
-        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep)
+        self.gate = Gate()
+        self.consolidator = Consolidator(make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids)
+        self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm
         self._counter: TokenCounter | None = None
         self._llm_lock = threading.Lock()
@@ -99,9 +114,58 @@ class Service:
         with self.database.write() as connection:
             yield SqlStore(connection)
 
-    def jobs(self, connection: Connection) -> SqlJobQueue:
-        """The queue within the transaction of `connection`."""
-        return SqlJobQueue(connection, self.clock, self.ids)
+    def jobs(self, connection: Connection) -> JobQueue:
+        """The queue within the transaction of a connection."""
+        return SqlJobQueue(connection, self.clock, self.ids, queue_settings(self.settings))
+
+    @contextmanager
+    def read_work(self) -> Iterator[Work]:
+        """Memories and queue within one read transaction."""
+        with self.database.read() as connection:
+            yield Work(SqlStore(connection), self.jobs(connection))
+
+    @contextmanager
+    def write_work(self) -> Iterator[Work]:
+        """Memories and queue within one write transaction, committed when the block ends."""
+        with self.database.write() as connection:
+            yield Work(SqlStore(connection), self.jobs(connection))
+
+    def job_runner(self) -> JobRunner:
+        """Carries on jobs of every task that this instance knows; each thread needs its own."""
+        settings = self.settings
+        tasks: tuple[Task, ...] = (
+            Consolidate(self.consolidator),
+            Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, settings.retention_days),
+        )
+        by_name = {task.name: task for task in tasks}
+        return JobRunner(by_name, self.read_work, self.write_work, self.gate, settings.job_lease_s / 3)
+
+    def scheduler(self) -> Scheduler:
+        """Puts in the queue what is due."""
+        settings = self.settings
+        schedules = ScheduleSettings(
+            settings.consolidation, settings.consolidation_idle_s, nightly_hour=settings.nightly_hour
+        )
+        return Scheduler(
+            self.read_work, self.write_work, self._namespaces, self.consolidator.seen, self.clock, schedules
+        )
+
+    def _begin_erasure(self, store: Store, who: Principal, target: Target) -> Receipt:
+        assert isinstance(store, SqlStore)
+        return self.erasures.begin(store.connection, who, target)
+
+    def _after_requests(self) -> None:
+        """What requests left to be done later."""
+        self.recall_log.flush()
+        self.erasures.resume(again=False)
+
+    def _namespaces(self) -> list[str]:
+        with self.database.read() as connection:
+            return access.list_namespaces(connection)
+
+    def _job_steps(self) -> JobSteps:
+        runner = self.job_runner()
+        return JobSteps(runner.advance, runner.failed, runner.release, self.scheduler().put_what_is_due)
 
     def llm(self) -> LanguageModel:
         """The language model, loaded at its first use.
@@ -146,10 +210,12 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: finish erasures, drop old replies, refresh SQLite's statistics."""
-        self.erasures.resume()
+        """What the worker does once a minute: finish erasures, drop old replies and jobs, refresh SQLite's statistics."""
+        self.erasures.resume(again=True)
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
+            old = self.clock.now() - timedelta(days=self.settings.job_keep_days)
+            self.jobs(connection).drop_ended(old, JOBS_DROPPED_AT_ONCE)
         self.database.optimize()
 
     def close(self) -> None:
@@ -167,6 +233,16 @@ class Service:
                 return
         with self.database.write() as connection:
             access.ensure_namespace(connection, access.DEFAULT_NAMESPACE, self.clock)
+
+
+def queue_settings(settings: Settings) -> QueueSettings:
+    """The queue's part of the settings."""
+    return QueueSettings(lease_s=settings.job_lease_s, attempts_max=settings.job_attempts_max)
+
+
+def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
+    """What consolidation derives, in this order."""
+    return (SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens)),)
 
 
 def make_encoder(settings: Settings) -> Encoder:

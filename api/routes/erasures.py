@@ -28,7 +28,7 @@ def erase_memories(body: EraseIn, once: Once) -> Response:
     if body.dry_run:
         with once.service.database.read() as connection:
             counts = once.service.erasures.count(connection, once.who, target)
-        return JSONResponse(ReceiptOut.counted(once.who.namespace, target.asked, counts).model_dump(mode="json"))
+        return JSONResponse(ReceiptOut.counted(once.who.namespace, target.by, counts).model_dump(mode="json"))
     return erase(once, lambda write: target)
 
 

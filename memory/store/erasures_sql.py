@@ -220,10 +220,10 @@ def hashes(connection: Connection, erasure_id: str) -> list[str]:
     return list(connection.scalars(query.order_by(erased_memories.c.hash)))
 
 
-def unfinished(connection: Connection) -> list[str]:
-    """Erasures that are to go on, oldest first."""
+def unfinished(connection: Connection, again: bool) -> list[str]:
+    """Erasures that are to go on, oldest first; `again`: those too whose files were searched already."""
     query = select(erasures.c.id).where(erasures.c.state == "running").order_by(erasures.c.number)
-    return list(connection.scalars(query))
+    return list(connection.scalars(query if again else query.where(erasures.c.attempts == 0)))
 
 
 def erased_here(connection: Connection, ids: Sequence[str]) -> set[str]:

@@ -33,6 +33,7 @@ from memory.lifecycle import close
 from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store import columns, feedback_sql, fulltext, removal_sql
+from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions
 from memory.store.removal_sql import chunks
 from memory.store.rows import deriver_of, memory_of, values_of
@@ -74,11 +75,16 @@ FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_
 """).bindparams(bindparam("rows", expanding=True))
 
 
-class SqlStore:
-    """Memories, search and ledger, within the transaction of `connection`."""
+class SqlStore(DerivedRows):
+    """Memories, search, ledger and what is derived, within the transaction of `connection`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's."""
+        return self._connection
 
     # MemoryStore
 
@@ -97,13 +103,7 @@ class SqlStore:
             replace(memory, row=row, sources=tuple(sorted(set(memory.sources))))
             for memory, row in zip(memories_, rows, strict=True)
         ]
-        links = [
-            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
-            for memory in kept
-            for source in memory.sources
-        ]
-        if links:
-            self._connection.execute(insert(sources), links)
+        self._link(namespace, kept)
         fulltext.write(
             self._connection,
             namespace,
@@ -125,6 +125,9 @@ class SqlStore:
         analysed = lexical_terms(memory)
         values = values_of(memory) | fulltext.analysed_columns(memory, analysed)
         self._connection.execute(update(memories).where(here).values(**values))
+        if memory.sources:
+            self._connection.execute(delete(sources).where(sources.c.memory_id == memory.id))
+            self._link(namespace, [memory])
         fulltext.remove(self._connection, [memory.row])
         fulltext.write(self._connection, namespace, [(memory.row, memory.item.scope, analysed)])
         self._enqueue(namespace, [memory.row])
@@ -298,6 +301,15 @@ class SqlStore:
         derived = [row.id for row in rows if row.deriver_name is not None]
         origins = self._sources_of(derived)
         return [memory_of(row, row.id, row.row, tuple(origins.get(row.id, ())), deriver_of(row)) for row in rows]
+
+    def _link(self, namespace: str, derived: Sequence[Memory]) -> None:
+        links = [
+            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
+            for memory in derived
+            for source in memory.sources
+        ]
+        if links:
+            self._connection.execute(insert(sources), links)
 
     def _sources_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -140,7 +140,7 @@ class InlineJobQueue:
             job for job in self._jobs.values() if job.task in tasks and model.may_be_claimed(job, now, self._settings)
         ]
 
-    def _under(self, namespace: str, task: str, dedup_key: str, states: Collection[JobState]) -> Job | None:
+    def _under(self, namespace: str, task: str, dedup_key: str, states: Sequence[JobState]) -> Job | None:
         named = (namespace, task, dedup_key)
         found = [job for job in self._of(namespace) if (job.namespace, job.task, job.dedup_key) == named]
         return next((job for job in reversed(found) if job.state in states), None)

@@ -35,11 +35,13 @@ PUBLIC = {"get_health", "get_readiness", "get_metrics"}
 READS = {
     *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
     *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "get_erasure"),
+    *("list_jobs", "get_job", "job_events"),
 }
 """Operations that a read-only key may call. Every other one is a write."""
 SAMPLES: dict[str, Json | None] = {
     **dict.fromkeys(PUBLIC | READS),
-    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory")),
+    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "cancel_job", "retry_job")),
+    "consolidate": {},
     "add_memories": {"items": [{"text": "a sample"}]},
     "update_memory": {"text": "another sample"},
     "recall": {"query": "a sample"},
@@ -59,11 +61,14 @@ class Operation:
     method: str
     path: str
 
-    def call(self, client: TestClient, memory_id: str = "mem_x", **request: Any) -> httpx2.Response:
+    def call(
+        self, client: TestClient, memory_id: str = "mem_x", job_id: str = "job_x", **request: Any
+    ) -> httpx2.Response:
         """Send its sample, or what `request` says instead."""
         if SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
             request["json"] = SAMPLES[self.id]
-        return client.request(self.method, self.path.replace("{memory_id}", memory_id), **request)
+        path = self.path.replace("{memory_id}", memory_id).replace("{job_id}", job_id)
+        return client.request(self.method, path, **request)
 
 
 def operations(app: FastAPI) -> list[Operation]:
@@ -126,7 +131,8 @@ class Running:
         with self.service.database.read() as connection:
             return [
                 (table, *row)
-                for table in tables or ("memories", "versions", "outbox", "changes", "feedback", "idempotency_keys")
+                for table in tables
+                or ("memories", "versions", "outbox", "changes", "feedback", "idempotency_keys", "jobs")
                 for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2")
             ]
 

@@ -40,6 +40,7 @@ class Owner:
     ids: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
     recalls: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -57,8 +58,8 @@ class World:
 
     def rows_of(self, owners: list[Owner]) -> list[tuple[Any, ...]]:
         """Everything that is kept of them."""
-        rows = self.run.dump("memories", "versions", "feedback", "idempotency_keys")
-        marks = [mark for owner in owners for mark in (owner.secret, *owner.recalls)]
+        rows = self.run.dump("memories", "versions", "feedback", "idempotency_keys", "jobs")
+        marks = [mark for owner in owners for mark in (owner.secret, *owner.recalls, *owner.jobs)]
         return [row for row in rows if any(mark in str(row) for mark in marks)]
 
 
@@ -125,6 +126,11 @@ def fill(client: TestClient, owner: Owner) -> None:
         owner.recalls.append(client.post("/v1/recall", json={"query": "lighthouse"}).json()["recall_id"])
     vote = {"recall_id": owner.recalls[0], "memory_id": owner.ids[2], "useful": True}
     client.post("/v1/feedback", json=vote)
+    for session in SESSIONS:
+        asked = client.post("/v1/consolidations", json={"scope": {"session_id": session}})
+        owner.jobs.append(asked.json()["id"])
+        client.post(f"/v1/jobs/{owner.jobs[-1]}/cancel")
+    owner.cursors.append(client.get("/v1/jobs?limit=1").json()["next_cursor"])
 
 
 def anything(*values: Any) -> st.SearchStrategy[Any]:
@@ -188,6 +194,7 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
         ),
     ),
     "create_embeddings": st.fixed_dictionaries({"input": anything(*WORDS)}),
+    "consolidate": some(scope=SCOPE),
 }
 PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "user_id": anything("ann", "bob", "x"),
@@ -202,7 +209,10 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "idempotency-key": anything("shared", "other"),
     "if-match": anything("*", '"1"', '"2"'),
     "if-none-match": anything("*", '"1"', '"2"'),
+    "task": st.lists(anything("consolidate", "x"), max_size=2),
+    "last-event-id": anything("0", "1", "99", "x"),
 }
+JOB_STATES = st.lists(anything("queued", "failed", "cancelled"), max_size=3)
 FILTERS = some(**{"metadata.project": anything("shared", "mine"), "metadata.secret": anything("x", "null")})
 
 
@@ -215,8 +225,14 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
     request: Json = {"params": draw(FILTERS) if operation.id == "list_memories" else {}, "headers": {}}
     for parameter in world.parameters[operation.id]:
         name = parameter["name"]
-        if parameter["in"] == "path":
+        if name == "job_id":
+            others = [job_id for owner in world.others(who) for job_id in owner.jobs]
+            # What has ended stays so, and the events of what has not would have no end.
+            request[name] = draw(anything("job_x", *others) | anything(who.jobs[operation.id == "retry_job"]))
+        elif parameter["in"] == "path":
             request[name] = draw(ids | anything(*who.ids))
+        elif name == "state" and operation.id == "list_jobs":
+            request["params"][name] = draw(JOB_STATES)
         elif draw(st.booleans()):
             strategy = cursors if name == "cursor" else PARAMETERS[name.lower()]
             request["params" if parameter["in"] == "query" else "headers"][name] = draw(strategy)
@@ -253,7 +269,9 @@ def test_no_request_of_one_shows_or_changes_what_is_anothers(world: World, name:
         statuses[reply.status_code] += 1
         told = shown(reply)
         for other in world.others(who):
-            assert [secret for secret in (other.secret, *other.ids, *other.recalls) if secret in told] == []
+            assert [
+                secret for secret in (other.secret, *other.ids, *other.recalls, *other.jobs) if secret in told
+            ] == []
         assert world.rows_of(world.others(who)) == before
 
     holds()
@@ -277,7 +295,9 @@ def test_each_owner_is_shown_its_own_by_every_route_that_shows_memories(fresh: W
             client.post("/v1/chat/completions", json=ask | {"recalld": {"remember": False}}),
         ]
         assert [owner.secret in shown(reply) for reply in replies] == [True] * 7
-        assert len(fresh.rows_of([owner])) == 10
+        assert len(fresh.rows_of([owner])) == 12
+        listed = client.get("/v1/jobs").json()["items"]
+        assert [job["id"] for job in listed] == owner.jobs[::-1]
 
 
 def test_the_same_external_id_is_another_memory_for_each_owner(fresh: World) -> None:
@@ -290,10 +310,10 @@ def test_the_same_external_id_is_another_memory_for_each_owner(fresh: World) -> 
 def test_of_a_memory_of_another_no_more_is_told_than_of_none(fresh: World) -> None:
     ann, *others = fresh.owners
     for operation in fresh.operations:
-        if "{memory_id}" in operation.path:
-            none = operation.call(fresh.clients[ann.name], "mem_x")
+        if "_id}" in operation.path:
+            none = operation.call(fresh.clients[ann.name])
             for other in others:
-                reply = operation.call(fresh.clients[ann.name], other.ids[0])
+                reply = operation.call(fresh.clients[ann.name], other.ids[0], other.jobs[0])
                 assert (reply.status_code, reply.content) == (none.status_code, none.content)
 
 

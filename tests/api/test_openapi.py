@@ -74,6 +74,9 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
         ("GET", "/v1/erasures/{erasure_id}"),
         ("PATCH", one),
         ("DELETE", one),
+        ("POST", "/v1/consolidations"),
+        *(("GET", f"/v1/jobs{rest}") for rest in ("", "/{job_id}", "/{job_id}/events")),
+        *(("POST", f"/v1/jobs/{{job_id}}/{name}") for name in ("cancel", "retry")),
     }
 
 
@@ -146,6 +149,8 @@ def test_replies_are_as_documented_whatever_is_sent(
     key = run.key("schemathesis")
     [memory] = add(run.client(key), "a note")
     recall_id = run.client(key).post("/v1/recall", json={"query": "note", "limit": 100}).json()["recall_id"]
+    job = run.client(key).post("/v1/consolidations", json={}).json()
+    run.client(key).post(f"/v1/jobs/{job['id']}/cancel")
     operation = schemathesis.openapi.from_dict(without_keys(document)).find_operation_by_id(name)
     checks = [*CHECKS, negative_data_rejection] if name not in LENIENT else CHECKS
     headers = {"Authorization": f"Bearer {key}"}
@@ -161,6 +166,8 @@ def test_replies_are_as_documented_whatever_is_sent(
     def holds(case: Any) -> None:
         if mode.is_positive and "memory_id" in case.path_parameters:
             case.path_parameters["memory_id"] = memory["id"]
+        if mode.is_positive and "job_id" in case.path_parameters:
+            case.path_parameters["job_id"] = job["id"]
         if mode.is_positive and name == "give_feedback":
             case.body |= {"recall_id": recall_id, "memory_id": memory["id"]}
         reply = case.call_and_validate(base_url="http://localhost", app=app, headers=headers, checks=checks)

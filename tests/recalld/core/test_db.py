@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import MetaData, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-import memory.store.tables  # noqa: F401
+import recalld.jobs.queue  # noqa: F401
 from alembic import command
 from recalld.core import access, db
 from recalld.core.access import idempotency_keys, namespaces

@@ -1,0 +1,1 @@
+"""What is derived from memories, without a language model: one deriver a file."""

@@ -1,0 +1,90 @@
+"""The tasks that exist, each a thin frame around what `memory` does: steps, cursors, receipts.
+
+consolidate   bring what is derived up to date: of a namespace, a scope, or exact scopes that an erasure touched
+retention     erase what was forgotten longer ago than the retention time
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from memory.consolidate import Consolidator, Place, scopes_of
+from memory.erase import Target
+from memory.model import Receipt, Selection
+from memory.ports import Store, StoreTransaction
+from recalld.core.access import Principal
+from recalld.core.clock import Clock
+from recalld.core.db import format_utc
+from recalld.jobs.model import Job, Progress
+from recalld.jobs.runner import Breathe, Effects, Outcome, Work
+from retrieval.filters import parse
+
+CONSOLIDATE = "consolidate"
+RETENTION = "retention"
+# Few, because a write waits for the erasures of one step.
+RETENTION_STEP = 20
+
+
+class Consolidate:
+    """`consolidate`. Arguments: `scope`, only what is in it; or `scopes`, exact ones to derive again."""
+
+    name = CONSOLIDATE
+
+    def __init__(self, consolidator: Consolidator) -> None:
+        self._consolidator = consolidator
+
+    def plan(self, job: Job, breathe: Breathe) -> Effects:
+        """The next few sessions."""
+        place = None if job.cursor is None else Place.of(job.cursor)
+        again = list(scopes_of(job.arguments.get("scopes", ())))
+        planned = self._consolidator.plan(job.namespace, place, job.scope, again, breathe)
+
+        def effects(work: Work) -> Outcome:
+            reached = self._consolidator.write(work.store, job.namespace, planned)
+            told = {"units": reached.done, "written": reached.written, "removed": reached.removed}
+            cursor = None if planned.ended else reached.to_json()
+            return Outcome(cursor, Progress(reached.done, planned.total or reached.done), told)
+
+        return effects
+
+
+class Retention:
+    """`retention`: forgotten memories whose time is over are erased, with a receipt for each step in the job's result."""
+
+    name = RETENTION
+
+    def __init__(
+        self,
+        begin: Callable[[Store, Principal, Target], Receipt],
+        finish: Callable[[str], object],
+        read: StoreTransaction,
+        clock: Clock,
+        retention_days: int,
+    ) -> None:
+        self._begin = begin
+        self._finish = finish
+        self._read = read
+        self._clock = clock
+        self._retention = timedelta(days=retention_days)
+
+    def plan(self, job: Job, breathe: Breathe) -> Effects:
+        """The next few memories."""
+        now = self._clock.now()
+        over = parse({"recorded_at": {"lte": format_utc(now - self._retention)}})
+        done: dict[str, Any] = dict(job.cursor or {"memories": 0, "receipts": []})
+        with self._read() as store:
+            doomed = store.select(job.namespace, Selection(states=("forgotten",), filter=over), now, RETENTION_STEP)
+
+        def effects(work: Work) -> Outcome:
+            current = {memory.id: memory for memory in work.store.get(job.namespace, [each.id for each in doomed])}
+            same = tuple(each.id for each in doomed if each.id in current and current[each.id].version == each.version)
+            told: dict[str, Any] = dict(done)
+            follow: tuple[Callable[[], object], ...] = ()
+            if same:
+                receipt = self._begin(work.store, Principal(job.namespace), Target("ids", same, asked_as="retention"))
+                told = {"memories": done["memories"] + receipt.memories, "receipts": [*done["receipts"], receipt.id]}
+                follow = (lambda: self._finish(receipt.id),)
+            more = len(doomed) == RETENTION_STEP
+            return Outcome(told if more else None, Progress(told["memories"]), told, follow)
+
+        return effects
