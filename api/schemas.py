@@ -325,6 +325,19 @@ class ContextOut(Output):
         )
 
 
+class ImportedOut(Output):
+    """What an import did."""
+
+    namespace: str
+    lines: int
+    added: int = Field(description="memories that were not here")
+    advanced: int = Field(description="memories that were here in an older version")
+    unchanged: int
+    conflicts: int = Field(description="memories that differ here in a version that both have: what is here stayed")
+    erased: int = Field(description="memories that were erased here, and were not brought back")
+    changes: int = Field(description="decisions that were not here")
+
+
 class FieldErrorOut(Output):
     field: str
     message: str

@@ -7,7 +7,7 @@ Applications, ch. 10).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
@@ -121,6 +121,10 @@ class Change:
     reason: str
     memory_ids: tuple[str, ...]
     at: datetime
+
+    def of(self, memory_ids: tuple[str, ...]) -> "Change":
+        """The same decision, telling only of these memories."""
+        return replace(self, memory_ids=memory_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.erase import Elsewhere, Erasures, Target
+from memory.export import Exports
+from memory.imports import Imports
 from memory.indexing import Indexer
 from memory.model import Receipt
 from memory.ports import Store
@@ -94,6 +96,11 @@ class Service:
             self.database, self.indexer, self.vectors, settings.data_dir, settings.index_dir, self.clock, self.ids,
             elsewhere,
         )  # fmt: skip
+        made_with = fingerprint(self.encoder)
+        self.exports = Exports(self.database, self.vectors, made_with, self.clock)
+        self.imports = Imports(
+            self.database, self.vectors, made_with, settings.spool_dir, self.clock, self.ids, settings
+        )
         self.gate = Gate()
         self.consolidator = Consolidator(make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids)
         self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())
@@ -158,6 +165,7 @@ class Service:
         """What requests left to be done later."""
         self.recall_log.flush()
         self.erasures.resume(again=False)
+        self.imports.resume()
 
     def _namespaces(self) -> list[str]:
         with self.database.read() as connection:
@@ -210,7 +218,7 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: finish erasures, drop old replies and jobs, refresh SQLite's statistics."""
+        """What the worker does once a minute: finish erasures, drop what is old, refresh SQLite's statistics."""
         self.erasures.resume(again=True)
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)

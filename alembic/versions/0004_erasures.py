@@ -1,4 +1,5 @@
-"""Erasures: what was asked and done, what their rescan looks for meanwhile, and keyed hashes of what is gone."""
+"""Erasures: what was asked and done, what their rescan looks for meanwhile, and keyed hashes of what is gone; and how
+far each import is."""
 
 import sqlalchemy as sa
 
@@ -55,9 +56,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_erasure_windows")),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "imports",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=True),
+        sa.Column("agent_id", sa.Text(), nullable=True),
+        sa.Column("session_id", sa.Text(), nullable=True),
+        sa.Column("offset", sa.Integer(), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("options", sa.Text(), nullable=False),
+        sa.Column("counts", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("imports")
     op.drop_table("erasure_windows")
     op.drop_table("erased_memories")
     op.drop_table("erasures")

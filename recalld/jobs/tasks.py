@@ -49,7 +49,7 @@ class Consolidate:
 
 
 class Retention:
-    """`retention`: forgotten memories whose time is over are erased, with a receipt for each step in the job's result."""
+    """`retention`: forgotten memories whose time is over are erased; receipts are in the job's result."""
 
     name = RETENTION
 
