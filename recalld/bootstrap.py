@@ -6,13 +6,14 @@ them starts without them.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
+from memory.backup import Begin
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
@@ -51,6 +52,7 @@ from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.token_codes import fingerprint, thresholds
 from retrieval.vector_exact import ExactVectorIndex
+from retrieval.vector_memory import InMemoryVectorIndex
 
 JOBS_DROPPED_AT_ONCE = 1000
 
@@ -334,3 +336,29 @@ def local_weights(settings: Settings) -> Path:
             " wheels: https://pytorch.org/get-started/locally/); or set RECALLD_LLM=openai and RECALLD_LLM_URL"
         )
     return path_of(settings.models_dir, settings.llm)
+
+
+def erasing_in_restored(settings: Settings) -> Begin:
+    """Begins erasures in a database that is being restored: it has no index yet, and no encoder is needed."""
+    clock = SystemClock()
+    ids = UlidSource(clock)
+
+    def begin(database: Database, namespace: str, memory_ids: Sequence[str]) -> Receipt:
+        def queue(connection: Connection) -> JobQueue:
+            return SqlJobQueue(connection, clock, ids, queue_settings(settings))
+
+        elsewhere = Elsewhere(lambda connection: [queue(connection)], queue)
+        erasures = Erasures(
+            database, NoIndexer(), InMemoryVectorIndex(1), settings.data_dir, settings.index_dir, clock, ids, elsewhere
+        )
+        with database.write() as connection:
+            return erasures.begin(connection, Principal(namespace), Target("ids", tuple(memory_ids), asked_as="ledger"))
+
+    return begin
+
+
+class NoIndexer:
+    """Of an instance without an index."""
+
+    def apply_since(self, namespace: str, entry: int) -> None:
+        """There is nothing to bring up to date."""

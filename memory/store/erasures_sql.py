@@ -237,6 +237,33 @@ def erased_here(connection: Connection, ids: Sequence[str]) -> set[str]:
     }
 
 
+def all_hashes(connection: Connection) -> list[tuple[str, str]]:
+    """The whole ledger: hashes and the erasures that they are of."""
+    query = select(erased_memories.c.hash, erased_memories.c.erasure_id).order_by(erased_memories.c.hash)
+    return [(row.hash, row.erasure_id) for row in connection.execute(query)]
+
+
+def all_ids(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Every memory's namespace and id, but for those that are being erased."""
+    query = select(memories.c.namespace, memories.c.id).where(~memories.c.namespace.startswith("-"))
+    return ((row.namespace, row.id) for row in connection.execute(query.order_by(memories.c.row)))
+
+
+def add_hashes(connection: Connection, found: Sequence[tuple[str, str]]) -> None:
+    """Take entries of another copy of this ledger over."""
+    values = [{"hash": entry, "erasure_id": erasure_id} for entry, erasure_id in found]
+    if values:
+        connection.execute(insert(erased_memories).prefix_with("OR IGNORE"), values)
+
+
+def mark_all_for_indexing(connection: Connection) -> None:
+    """Put every active memory in the outbox: the index that was there is gone."""
+    connection.exec_driver_sql(
+        "INSERT OR IGNORE INTO outbox (namespace, row)"
+        " SELECT namespace, row FROM memories WHERE state = 'active' AND namespace NOT LIKE '-%' ORDER BY row"
+    )
+
+
 def merge_fulltext(connection: Connection, first: bool) -> bool:
     """A step of rewriting full text without what was deleted from it; False at the end."""
     driver = connection.connection.driver_connection
