@@ -134,8 +134,7 @@ def restore(source: Path, database_file: Path, index_dir: Path, newer: Path | No
         database.close()
     # The index goes first: without one everything is found by full text, with a stranger's nothing is right.
     shutil.rmtree(index_dir, ignore_errors=True)
-    _remove(database_file)
-    beside.rename(database_file)
+    beside.replace(database_file)
     _remove(beside)
     return Restored(memories, erased, manifest["made_at"])
 

@@ -87,9 +87,9 @@ def export(file: Path | None, vectors: bool, namespace: str | None, as_json: boo
 def import_(file: Path, restore_erased: bool, namespace: str | None, as_json: bool) -> None:
     """Keep the memories of an exported FILE, under their own ids: all of them, or none. Again, it changes nothing."""
     path = f"/v1/import?{urlencode({'restore_erased': str(restore_erased).lower()})}"
-    with open_api(load_settings(), namespace) as api, progress("importing", file.stat().st_size) as done:
-        with file.open("rb") as source:
-            told = api.upload(path, _chunks(source, done))
+    bar = progress("importing", file.stat().st_size)
+    with open_api(load_settings(), namespace) as api, bar as done, file.open("rb") as source:
+        told = api.upload(path, _chunks(source, done))
     if as_json:
         show_json(told)
         return

@@ -12,7 +12,7 @@ from tests.api.conftest import READS, Running, add, operations, problem
 
 WRITES = (
     "add_memories", "update_memory", "forget_memory", "restore_memory", "erase_memory", "erase_memories",
-    "give_feedback",
+    "give_feedback", "import_memories",
 )  # fmt: skip
 
 

@@ -71,6 +71,8 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
         ),
         *(("POST", f"{one}/{name}") for name in ("forget", "restore")),
         ("POST", "/v1/erasures"),
+        ("GET", "/v1/export"),
+        ("POST", "/v1/import"),
         ("GET", "/v1/erasures/{erasure_id}"),
         ("PATCH", one),
         ("DELETE", one),
