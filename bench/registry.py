@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench import beam, calibration, corpora, durability, ingest, locomo, longmemeval, multihop
+from bench import beam, calibration, corpora, durability, ingest, jobs, locomo, longmemeval, multihop
 from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
@@ -18,4 +18,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
+    "jobs": Benchmark("whether jobs are done exactly once under SIGKILL, how fast, and what writers notice", jobs.run),
 }

@@ -138,6 +138,18 @@ def _durability(results: Mapping[str, Any]) -> str:
     )
 
 
+def _jobs(results: Mapping[str, Any]) -> str:
+    kill, rate, writers = (results[name] for name in ("kill", "rate", "writers"))
+    many = max(name for name in rate if name.startswith("workers_"))
+    return (
+        f"**Jobs**: {kill['jobs']:,} jobs of 3 steps under {sum(kill['killed'].values())} SIGKILLs of workers and"
+        f" server: {kill['lost']} of {kill['steps']:,} steps lost, {kill['doubled']} doubled, {kill['unfinished']} jobs left."
+        f" {rate['workers_1']['median']:.0f} jobs a second with one worker, {rate[many]['median']:.0f} with"
+        f" {many.removeprefix('workers_')}. The p95 of `POST /v1/memories` while {writers['memories']:,} memories are"
+        f" consolidated is {writers['median_ratio_p95']:.2f} times that of an idle server."
+    )
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
@@ -146,4 +158,5 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "calibration": _calibration,
     "ingest": _ingest,
     "durability": _durability,
+    "jobs": _jobs,
 }

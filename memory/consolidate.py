@@ -27,7 +27,7 @@ from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, SCOPE_FIELDS, Scope
 
 # What one transaction may touch: memories read, and those of the changes that are taken together.
-STEP_MEMORIES = 200
+STEP_MEMORIES = 100
 RANGE_MEMORIES = 5000
 SESSION_MEMORIES_MAX = 2000
 

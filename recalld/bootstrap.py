@@ -105,6 +105,7 @@ class Service:
         )
         self.gate = Gate()
         self.consolidator = Consolidator(make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids)
+        self.tasks: dict[str, Task] = {task.name: task for task in self._own_tasks()}
         self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm
         self._counter: TokenCounter | None = None
@@ -139,15 +140,17 @@ class Service:
         with self.database.write() as connection:
             yield Work(SqlStore(connection), self.jobs(connection))
 
+    @contextmanager
+    def _write_in_turn(self) -> Iterator[Work]:
+        """`write_work`, one worker at a time: they queue at a file lock, which wakes the next one at once, instead of
+        all polling SQLite's lock, which an API's write would then meet too.
+        """
+        with self.folder.turn("jobs"), self.write_work() as work:
+            yield work
+
     def job_runner(self) -> JobRunner:
-        """Carries on jobs of every task that this instance knows; each thread needs its own."""
-        settings = self.settings
-        tasks: tuple[Task, ...] = (
-            Consolidate(self.consolidator),
-            Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, settings.retention_days),
-        )
-        by_name = {task.name: task for task in tasks}
-        return JobRunner(by_name, self.read_work, self.write_work, self.gate, settings.job_lease_s / 3)
+        """Carries on jobs of every task in `tasks`; each thread needs its own."""
+        return JobRunner(self.tasks, self.read_work, self._write_in_turn, self.gate, self.settings.job_lease_s / 3)
 
     def scheduler(self) -> Scheduler:
         """Puts in the queue what is due."""
@@ -172,6 +175,13 @@ class Service:
     def _namespaces(self) -> list[str]:
         with self.database.read() as connection:
             return access.list_namespaces(connection)
+
+    def _own_tasks(self) -> tuple[Task, ...]:
+        erase_after = self.settings.retention_days
+        return (
+            Consolidate(self.consolidator),
+            Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, erase_after),
+        )
 
     def _job_steps(self) -> JobSteps:
         runner = self.job_runner()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Unpack
 
 from recalld_client import operations
+from recalld_client.async_jobs import AsyncWorking
 from recalld_client.batches import acknowledging
 from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
@@ -24,7 +25,7 @@ from recalld_client.wire import Time
 Memories = list[Memory]
 
 
-class AsyncBindable:
+class AsyncBindable(AsyncWorking):
     """Everything that a scope can be filled in for."""
 
     def __init__(self, transport: AsyncTransport, bound: Bound) -> None:

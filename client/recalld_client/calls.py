@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from recalld_client import wire
 from recalld_client.errors import ApiError, FieldError, UnexpectedReply, of_status
-from recalld_client.models import Memory, Page
+from recalld_client.models import Job, JobPage, Memory, Page, Readiness
 from recalld_client.retry import retry_after_s
 
 T = TypeVar("T")
@@ -118,6 +118,18 @@ def read_memories(count: int) -> Callable[[Reply], list[Memory]]:
         return list(items)
 
     return parse
+
+
+def read_jobs(reply: Reply) -> list[Job]:
+    """The jobs of a page."""
+    return list(read_model(JobPage, reply.body).items)
+
+
+def read_readiness(reply: Reply) -> Readiness:
+    """What a server says of itself, whether it is ready or not."""
+    told = object_of(reply.body)
+    checks = told.get("checks")
+    return Readiness(**told | {"ready": reply.status < 300, "checks": checks if isinstance(checks, dict) else {}})
 
 
 def check(call: Call[T], reply: Reply) -> None:

@@ -361,6 +361,49 @@ class Embeddings(Model):
         return [each.embedding for each in sorted(self.data, key=lambda each: each.index)]
 
 
+class JobProgress(Model):
+    """How far a job is, in units of its task; `total` None: not known."""
+
+    done: int = 0
+    total: int | None = None
+
+
+class Job(Model):
+    """Work in the background.
+
+    Attributes:
+        state: `queued`, `running`, `succeeded`, `failed` or `cancelled`.
+        reason: why its last try failed.
+        result: what it gave, once it has succeeded.
+        revision: counts its changes.
+    """
+
+    id: str
+    task: str
+    state: str
+    step: int = 0
+    progress: JobProgress = JobProgress()
+    attempts: int = 0
+    reason: str | None = None
+    result: dict[str, Any] | None = None
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+    revision: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.state in ("succeeded", "failed", "cancelled")
+
+
+class JobPage(Model):
+    """A part of the list of jobs."""
+
+    items: tuple[Job, ...]
+    next_cursor: str | None = None
+
+
 class Stats(Model):
     """How much the namespace holds, and where.
 
@@ -369,6 +412,7 @@ class Stats(Model):
         versions: older versions that are kept.
         text_bytes: of all texts.
         pending: memories that are not searched by meaning yet.
+        jobs: how many, by state.
         vectors: sizes of the namespace's index.
         bytes: of the whole server, by layer.
         encoder: the model that makes the vectors.
@@ -379,6 +423,7 @@ class Stats(Model):
     versions: int = 0
     text_bytes: int = 0
     pending: int = 0
+    jobs: dict[str, int] = Field(default_factory=dict)
     vectors: dict[str, int] = Field(default_factory=dict)
     bytes: dict[str, int] = Field(default_factory=dict)
     bytes_per_memory: float = 0.0

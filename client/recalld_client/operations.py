@@ -16,7 +16,7 @@ from typing import Any, TypedDict, Unpack
 
 from recalld_client import wire
 from recalld_client.batches import batches, body_of, item_json
-from recalld_client.calls import Call, Listing, Reply, T, object_of, query, read_memories, reads
+from recalld_client.calls import Call, Listing, Reply, T, query, read_jobs, read_memories, read_readiness, reads
 from recalld_client.errors import InvalidValue
 from recalld_client.models import (
     Chat,
@@ -25,6 +25,7 @@ from recalld_client.models import (
     Feedback,
     Health,
     Imported,
+    Job,
     Memory,
     Readiness,
     Recall,
@@ -39,8 +40,7 @@ Items = Iterable[str | Mapping[str, object]]
 JSON = ("Content-Type", "application/json")
 LINES = ("Content-Type", "application/x-ndjson")
 PATCH = ("Content-Type", "application/merge-patch+json")
-MEMORIES = "/v1/memories"
-ERASURES = "/v1/erasures"
+MEMORIES, JOBS, ERASURES = "/v1/memories", "/v1/jobs", "/v1/erasures"
 ITEMS_MAX = 1000
 
 
@@ -126,9 +126,9 @@ def listing(
     limit: int | None = None,
 ) -> Listing:
     """`GET /v1/memories`, page by page."""
-    some = [(name, each) for name, given in (("kind", kind), ("state", state)) for each in _any_of(given, name)]
+    some = [(name, each) for name, given in (("kind", kind), ("state", state)) for each in wire.any_of(given, name)]
     found = query(since=_time(since, "since"), until=_time(until, "until"), text=text)
-    return _listing(MEMORIES, bound, limit, (*some, *found, *_metadata(metadata or {})))
+    return _listing(MEMORIES, bound, limit, (*some, *found, *wire.metadata(metadata or {})))
 
 
 def update(
@@ -312,6 +312,47 @@ def embeddings(texts: str | Sequence[str], *, model: str | None = None) -> Call[
     return _ask("/v1/embeddings", {"input": told, **_given(model=model)}, reads(Embeddings))
 
 
+def consolidate(bound: Bound, *, idempotency_key: str | None = None) -> Call[Job]:
+    """`POST /v1/consolidations`"""
+    asked = _given(scope=bound or None)
+    return _write("POST", "/v1/consolidations", reads(Job), wire.encode(wire.to_json(asked, "")), key=idempotency_key)
+
+
+def jobs(
+    bound: Bound,
+    *,
+    state: str | Sequence[str] | None = None,
+    task: str | Sequence[str] | None = None,
+    limit: int = 100,
+) -> Call[list[Job]]:
+    """`GET /v1/jobs`, one page."""
+    some = [(name, each) for name, given in (("state", state), ("task", task)) for each in wire.any_of(given, name)]
+    size = str(wire.at_least(limit, "limit", 1, 500))
+    return Call("GET", JOBS, read_jobs, params=(*bound.items(), *some, ("limit", size)))
+
+
+def job(job_id: str) -> Call[Job]:
+    """`GET /v1/jobs/{id}`"""
+    return Call("GET", f"{JOBS}/{wire.path_part(job_id, 'job_id')}", reads(Job))
+
+
+def job_events(job_id: str, *, after: int = 0) -> Call[None]:
+    """`GET /v1/jobs/{id}/events`; its events are read by `job_stream`."""
+    seen = (("Last-Event-ID", str(wire.at_least(after, "after", 0))),)
+    path = f"{JOBS}/{wire.path_part(job_id, 'job_id')}/events"
+    return Call("GET", path, lambda reply: None, headers=seen, streams=True)
+
+
+def cancel_job(job_id: str, *, idempotency_key: str | None = None) -> Call[Job]:
+    """`POST /v1/jobs/{id}/cancel`"""
+    return _write("POST", f"{JOBS}/{wire.path_part(job_id, 'job_id')}/cancel", reads(Job), key=idempotency_key)
+
+
+def retry_job(job_id: str, *, idempotency_key: str | None = None) -> Call[Job]:
+    """`POST /v1/jobs/{id}/retry`"""
+    return _write("POST", f"{JOBS}/{wire.path_part(job_id, 'job_id')}/retry", reads(Job), key=idempotency_key)
+
+
 def stats() -> Call[Stats]:
     """`GET /v1/stats`"""
     return Call("GET", "/v1/stats", reads(Stats))
@@ -324,7 +365,7 @@ def health() -> Call[Health]:
 
 def ready() -> Call[Readiness]:
     """`GET /readyz`; a 503 is an answer here."""
-    return Call("GET", "/readyz", _readiness, accepts=frozenset({503}))
+    return Call("GET", "/readyz", read_readiness, accepts=frozenset({503}))
 
 
 def _write(
@@ -382,21 +423,6 @@ def _listing(path: str, bound: Bound, limit: int | None, params: tuple[tuple[str
     return Listing(path, (*bound.items(), *params), remaining)
 
 
-def _any_of(given: str | Sequence[str] | None, field: str) -> list[str]:
-    if given is None:
-        return []
-    return [wire.text(given, field)] if isinstance(given, str) else wire.strings(given, field)
-
-
-def _metadata(wanted: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for name, value in wanted.items():
-        field = f"metadata.{name}"
-        found = wire.to_json(value, field)
-        if isinstance(found, dict | list):
-            raise InvalidValue.of(field, "must be a text, a number, true, false or null")
-        yield wire.text(field, field), found if isinstance(found, str) else wire.encode(found).decode()
-
-
 def _question(
     bound: Bound,
     query: str,
@@ -425,9 +451,3 @@ def _time(value: object, field: str) -> str | None:
 
 def _given(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _readiness(reply: Reply) -> Readiness:
-    told = object_of(reply.body)
-    checks = told.get("checks")
-    return Readiness(**told | {"ready": reply.status < 300, "checks": checks if isinstance(checks, dict) else {}})

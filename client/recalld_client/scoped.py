@@ -13,6 +13,7 @@ from recalld_client.batches import acknowledging
 from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
 from recalld_client.files import fetch
+from recalld_client.jobs import Working
 from recalld_client.models import Chat, Context, Feedback, Memory, Recall, Receipt
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
@@ -24,7 +25,7 @@ from recalld_client.wire import Time
 Memories = list[Memory]
 
 
-class Bindable:
+class Bindable(Working):
     """Everything that a scope can be filled in for."""
 
     def __init__(self, transport: Transport, bound: Bound) -> None:

@@ -109,6 +109,16 @@ class DataFolder:
                 time.sleep(_POLL_SECONDS)
         raise Unavailable(f"another process keeps {self.path / 'server.lock'} locked, and no server says that it does")
 
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Wait for one's turn among all threads and processes that share the folder, and have it for the block."""
+        descriptor = os.open(self.path / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def bytes_on_disk(self, *parts: str) -> int:
         """Size of a part of the folder, files and folders below it included."""
         return sum(_size(file) for file in self.path.joinpath(*parts).rglob("*"))

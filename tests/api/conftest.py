@@ -68,7 +68,12 @@ class Operation:
     path: str
 
     def call(
-        self, client: TestClient, memory_id: str = "mem_x", job_id: str = "job_x", **request: Any
+        self,
+        client: TestClient,
+        memory_id: str = "mem_x",
+        job_id: str = "job_x",
+        erasure_id: str = "era_x",
+        **request: Any,
     ) -> httpx2.Response:
         """Send its sample, or what `request` says instead."""
         if self.id == "import_memories":
@@ -76,7 +81,8 @@ class Operation:
             request["headers"] = {"Content-Type": "application/x-ndjson", **request.get("headers", {})}
         elif SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
             request["json"] = SAMPLES[self.id]
-        path = self.path.replace("{memory_id}", memory_id).replace("{erasure_id}", erasure_id).replace("{job_id}", job_id)
+        path = self.path.replace("{memory_id}", memory_id).replace("{job_id}", job_id)
+        path = path.replace("{erasure_id}", erasure_id)
         return client.request(self.method, path, **request)
 
 
