@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench import beam, calibration, corpora, durability, ingest, jobs, locomo, longmemeval, multihop
+from bench import beam, calibration, corpora, durability, erase, ingest, jobs, locomo, longmemeval, move, multihop
 from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
@@ -19,4 +19,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
     "jobs": Benchmark("whether jobs are done exactly once under SIGKILL, how fast, and what writers notice", jobs.run),
+    "erase": Benchmark("whether what was erased is gone from every file, after SIGKILL too, over HTTP", erase.run),
+    "move": Benchmark("whether export, import, backup and restore keep everything, and nothing erased", move.run),
 }

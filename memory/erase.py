@@ -20,7 +20,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,7 @@ import numpy as np
 
 from memory.model import ErasureState, Receipt, Rescan, Selection, State
 from memory.ports import Erasable, JobSink
-from memory.remains import Fingerprints, Search, spellings, windows_of
+from memory.remains import Fingerprints, Search, plain_spelling, spellings, windows_of
 from memory.store import erasures_sql, removal_sql
 from memory.store.sql import SqlStore
 from recalld.core.access import Principal, forget_replies
@@ -62,7 +62,7 @@ class EraseSettings:
     places_max: int = 20
     truncations_max: int = 10
     truncation_pause_s: float = 0.05
-    live_bytes: int = 1 << 20
+    live_bytes: int = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,18 +282,29 @@ class Erasures:
         )
 
     def _said_by_live_rows(self, wanted: Fingerprints) -> set[int]:
-        """Those of what was found that a live row says, a term of it, or the database's own words."""
-        search = Search(wanted)
+        """Those of what was found that a live row says, a term of it, or the database's own words.
+
+        Most are said by the first rows, in UTF-8: other spellings are made only for what is left then.
+        """
         said: set[int] = set()
         with self._database.read() as connection:
-            part = bytearray()
-            for text in erasures_sql.live_words(connection):
-                part += b"\x00".join(spellings(text)) + b"\x00"
-                if len(part) >= self._settings.live_bytes:
-                    said |= search.everywhere(bytes(part))
-                    part.clear()
-            said |= search.everywhere(bytes(part))
+            search = Search(wanted)
+            for spell in (plain_spelling, spellings):
+                for part in self._parts(erasures_sql.live_words(connection), spell):
+                    said |= search.everywhere(part)
+                    if len(said) == len(wanted):
+                        return said
         return said
+
+    def _parts(self, texts: Iterable[str], spell: Callable[[str], list[bytes]]) -> Iterator[bytes]:
+        """Texts as they may be spelt, some at a time."""
+        part = bytearray()
+        for text in texts:
+            part += b"\x00".join(spell(text)) + b"\x00"
+            if len(part) >= self._settings.live_bytes:
+                yield bytes(part)
+                part.clear()
+        yield bytes(part)
 
     def _close(self, connection: Connection, receipt: Receipt, rescan: Rescan) -> Receipt:
         """The receipt after a rescan, kept."""

@@ -46,6 +46,11 @@ def strings_of(memory: Memory) -> Iterator[str]:
     yield from _strings(item.frame or {})
 
 
+def plain_spelling(text: str) -> list[bytes]:
+    """A text as SQL holds it."""
+    return [text.encode()]
+
+
 def spellings(text: str) -> list[bytes]:
     """A text as files may hold it: UTF-8, JSON with and without escapes, UTF-16."""
     plain = text.encode()
