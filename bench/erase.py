@@ -85,9 +85,7 @@ def remains(folder: Path, wanted: Iterable[bytes], live: bytes) -> list[bytes]:
     """Those that some file holds and no live memory says."""
     unsaid = [piece for piece in wanted if piece not in live]
     raw = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
-    found = [piece for piece in unsaid if any(piece in data for data in raw)]
-    print(found[:10], file=sys.stderr)
-    return found
+    return [piece for piece in unsaid if any(piece in data for data in raw)]
 
 
 def _left(folder: Path, texts: Sequence[str], live: bytes) -> int:

@@ -79,7 +79,7 @@ def _move(folder: Path, environment: dict[str, str], turns: Sequence[Turn], draw
                 client.import_(before)
             results[name] = _imported(client, source)
             results[f"{name}_again"] = _imported(client, source)
-            wrong += _differs(client, folder / f"{name}.ndjson", wanted)
+            wrong += _differs(client, folder / f"check-{name}.ndjson", wanted)
             again = results[f"{name}_again"]
             wrong += again["added"] + again["advanced"] + again["conflicts"]
             say(f"{name}: {results[name]}, again {results[f'{name}_again']}")
@@ -108,7 +108,7 @@ def _killed(
             while time.monotonic() < give_up and list((target / "spool").glob("*.ndjson")):
                 time.sleep(0.05)
             if not list((target / "spool").glob("*.ndjson")):
-                differs = _differs(client, folder / "killed.ndjson", wanted)
+                differs = _differs(client, folder / "check-killed.ndjson", wanted)
                 server.stop()
                 return {"kills": len(kills), "after_s": kills}, differs
         kills.append(round(after, 2))
@@ -228,6 +228,7 @@ def _differs(client: Recalld, path: Path, wanted: Mapping[str, Any]) -> int:
     """How many memories are missing, too many, or other than they were."""
     client.export(path)
     found = _told(path)
+    path.unlink()
     other = [memory_id for memory_id, memory in wanted.items() if found.get(memory_id) != memory]
     return len(other) + len(set(found) - set(wanted))
 

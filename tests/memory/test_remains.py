@@ -52,12 +52,8 @@ def test_the_tail_of_a_term_is_found_without_its_beginning() -> None:
 
 
 def test_metadata_speaker_and_frame_are_looked_for_too() -> None:
-    fields = {
-        "metadata": {"where": ["at the old customs house"]},
-        "speaker": "Persephone Quill",
-        "external_id": "a" * 30,
-    }
-    search = searching("x", **fields)
+    place, name = "at the old customs house", "Persephone Quill"
+    search = searching("x", metadata={"where": [place]}, speaker=name, external_id="a" * 30)
     for said in (place, name, "a" * 30):
         assert search.in_bytes(said.encode(), narrow=True), said
 
