@@ -12,12 +12,14 @@ never committed, and every memory is there; or none is, and nothing of it is in 
 
 import json
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,8 @@ def run(options: Options) -> dict[str, Any]:
                 erased = _erase(client, folder, kept, doomed)
         finally:
             server.stop()
-        erased["pieces_left_stopped"] = _left(folder, erased.pop("texts"), erased.pop("live"))
+        live = erased.pop("live") + _analysed(folder)
+        erased["pieces_left_stopped"] = _left(folder, erased.pop("texts"), live)
         erased["verify_exit"] = _verify(folder, environment)
         rounds = [_killed(folder, environment, turns, number, drawn) for number in range(options.rounds)]
     return {
@@ -123,7 +126,7 @@ def _erase(client: Recalld, folder: Path, kept: Sequence[Memory], doomed: Sequen
         receipt = client.delete(memory.id)
         took.append((time.perf_counter() - started) * 1000)
         not_clean += receipt.state != "succeeded" or receipt.rescan is None or not receipt.rescan.clean
-    left = _left(folder, texts, live)
+    left = _left(folder, texts, live + _analysed(folder))
     changed = _others(client, gone, folder / "after.ndjson") != others
     return {
         "erasures": len(doomed),
@@ -146,6 +149,13 @@ def _live(kept: Sequence[Memory], gone: set[str]) -> bytes:
     return b"\x00".join(
         spelt for text in said for spelt in (text.encode(), json.dumps(text).encode(), text.encode("utf-16-le"))
     )
+
+
+def _analysed(folder: Path) -> bytes:
+    """What full text keeps of live memories: their words in order, some cut to their stems."""
+    words = "SELECT body FROM memory_fts WHERE rowid >> 10 IN (SELECT row FROM memories)"
+    with closing(sqlite3.connect(f"file:{folder / 'recalld.db'}?mode=ro", uri=True)) as raw:
+        return b"\x00".join(body.encode() for (body,) in raw.execute(words))
 
 
 def _others(client: Recalld, gone: set[str], path: Path) -> dict[str, str]:
