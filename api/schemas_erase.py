@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints
 
 from api.schemas import Input, Output, ScopeIn
 from memory.erase import Target
 from memory.model import ErasureState, Receipt, Selection
+from recalld.core.errors import InvalidInput
 from recalld.core.scope import EVERYTHING
 from retrieval.filters import parse
 
@@ -24,28 +25,25 @@ class EraseIn(Input):
     all: Literal[True] | None = Field(None, description="all memories that the key may see")
     dry_run: bool = Field(False, strict=True, description="only count what would go")
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "EraseIn":
-        given = [name for name in ("ids", "scope", "filter", "all") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError("give exactly one of ids, scope, filter, all")
-        if self.scope is not None and self.scope.to_scope() == EVERYTHING:
-            raise ValueError("an empty scope erases nothing: give a field of it, or `all`")
-        return self
-
     def to_target(self) -> Target:
         """As the layers below know it.
 
         Raises:
-            InvalidInput: the filter is none.
+            InvalidInput: the filter is none, or it is not exactly one target, or it is an empty scope.
         """
+        found = None if self.filter is None else parse(self.filter)
+        given = [name for name in ("ids", "scope", "filter", "all") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InvalidInput.of("body", "give exactly one of ids, scope, filter, all")
         if self.ids is not None:
             return Target("ids", tuple(self.ids))
-        if self.scope is not None:
-            return Target("scope", selection=Selection(scope=self.scope.to_scope()))
-        if self.filter is not None:
-            return Target("filter", selection=Selection(filter=parse(self.filter)))
-        return Target("all")
+        if found is not None:
+            return Target("filter", selection=Selection(filter=found))
+        if self.scope is not None and self.scope.to_scope() == EVERYTHING:
+            raise InvalidInput.of("scope", "an empty one erases nothing: give a field of it, or `all`")
+        return (
+            Target("all") if self.scope is None else Target("scope", selection=Selection(scope=self.scope.to_scope()))
+        )
 
 
 class RescanOut(Output):
