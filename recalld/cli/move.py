@@ -144,9 +144,8 @@ def _tell(receipt: dict[str, Any], as_json: bool) -> None:
     show(f"{receipt['state']}: {removed or 'nothing'}")
     rescan = receipt["rescan"]
     if rescan is not None:
-        left = (
-            "nothing is left" if rescan["clean"] else f"[red]{rescan['found']} pieces are left[/] in {rescan['places']}"
-        )
+        places = ", ".join(map(plain, rescan["places"]))
+        left = "none is left" if rescan["clean"] else f"[red]{rescan['found']} are left[/], in {places}"
         show(f"looked for {rescan['windows']} pieces of text in {rescan['files']} files: {left}")
     if receipt["id"] is not None:
         show(f"[dim]{receipt['id']} {receipt['digest']}[/]")
