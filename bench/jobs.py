@@ -1,8 +1,8 @@
 """Are jobs done exactly once whoever is killed, how many a second, and do writers notice a consolidation?
 
 - *kill*: 4 workers and a server, all of which do jobs, on one data folder; 1,000 jobs of 3 steps, each step leaving one
-  memory after 50 ms; for 60 s a random one of the five gets SIGKILL every second or so and is started again. Then what is left is
-  done in peace, and every step is looked for in SQL: once each, no job failed, none left.
+  memory after 50 ms; for 60 s a random one of the five gets SIGKILL every other second and is started again. Then what
+  is left is done in peace, and every step is looked for in SQL: once each, no job failed, none left.
 - *rate*: jobs of one step, with 1 and with 4 workers in turn, from the first start to the last end.
 - *writers*: the time of `POST /v1/memories` against an idle server and while it consolidates 10,000 memories of 500
   sessions, in turn, each round with a namespace of its own; one client that writes one by one, 10 ms between two. The
@@ -36,11 +36,11 @@ from recalld.jobs.tasks import CONSOLIDATE
 
 WORKERS = 4
 JOBS, STEPS, WORK_S, KILL_S = 1000, 3, 0.05, 60.0
-PAUSE_S = (0.5, 1.5)
+PAUSE_S = (1.0, 3.0)
 DRAIN_S_MAX = 120.0
-RATE_JOBS, RATE_ROUNDS = 400, 3
+RATE_JOBS, RATE_ROUNDS = 300, 3
 WRITER_ROUNDS, SESSIONS, TURNS = 5, 500, 20
-IDLE_S, BUSY_S, WRITER_PAUSE_S = 8.0, 12.0, 0.01
+IDLE_S, BUSY_S, WRITER_PAUSE_S = 6.0, 9.0, 0.01
 CHARS_MAX = 400
 
 

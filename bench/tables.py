@@ -168,7 +168,8 @@ def _jobs(results: Mapping[str, Any]) -> str:
     many = max(name for name in rate if name.startswith("workers_"))
     return (
         f"**Jobs**: {kill['jobs']:,} jobs of 3 steps under {sum(kill['killed'].values())} SIGKILLs of workers and"
-        f" server: {kill['lost']} of {kill['steps']:,} steps lost, {kill['doubled']} doubled, {kill['unfinished']} jobs left."
+        f" server: {kill['lost']} of {kill['steps']:,} steps lost, {kill['doubled']} doubled, {kill['unfinished']} jobs"
+        " left."
         f" {rate['workers_1']['median']:.0f} jobs a second with one worker, {rate[many]['median']:.0f} with"
         f" {many.removeprefix('workers_')}. The p95 of `POST /v1/memories` while {writers['memories']:,} memories are"
         f" consolidated is {writers['median_ratio_p95']:.2f} times that of an idle server."

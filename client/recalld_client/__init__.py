@@ -35,6 +35,7 @@ from recalld_client.errors import (
     Unavailable,
     UnexpectedReply,
 )
+from recalld_client.job_models import Job, JobProgress
 from recalld_client.models import (
     Chat,
     Citation,
@@ -45,8 +46,6 @@ from recalld_client.models import (
     Health,
     Hit,
     Imported,
-    Job,
-    JobProgress,
     Memory,
     Passage,
     Readiness,

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 import httpx2
 
 from recalld_client import operations
+from recalld_client.job_models import Job
 from recalld_client.job_stream import JobFeed
-from recalld_client.models import Job
 from recalld_client.scopes import Bound
 from recalld_client.transport import AsyncTransport, failure
 

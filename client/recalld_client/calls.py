@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from recalld_client import wire
 from recalld_client.errors import ApiError, FieldError, UnexpectedReply, of_status
-from recalld_client.models import Job, JobPage, Memory, Page, Readiness
+from recalld_client.job_models import Job, JobPage
+from recalld_client.models import Memory, Page, Readiness
 from recalld_client.retry import retry_after_s
 
 T = TypeVar("T")

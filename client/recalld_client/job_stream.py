@@ -5,7 +5,7 @@ Invariant: a stream that ends before its job has is an error, so that a watcher 
 
 from recalld_client.calls import read_model
 from recalld_client.errors import ConnectionFailed, UnexpectedReply
-from recalld_client.models import Job
+from recalld_client.job_models import Job
 from recalld_client.sse import EventDecoder
 
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import httpx2
 
 from recalld_client import operations
+from recalld_client.job_models import Job
 from recalld_client.job_stream import JobFeed
-from recalld_client.models import Job
 from recalld_client.scopes import Bound
 from recalld_client.transport import Transport, failure
 

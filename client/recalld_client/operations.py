@@ -18,6 +18,7 @@ from recalld_client import wire
 from recalld_client.batches import batches, body_of, item_json
 from recalld_client.calls import Call, Listing, Reply, T, query, read_jobs, read_memories, read_readiness, reads
 from recalld_client.errors import InvalidValue
+from recalld_client.job_models import Job
 from recalld_client.models import (
     Chat,
     Context,
@@ -25,7 +26,6 @@ from recalld_client.models import (
     Feedback,
     Health,
     Imported,
-    Job,
     Memory,
     Readiness,
     Recall,

@@ -23,7 +23,7 @@ COMMANDS = {
     "context": ("data", "Print a prompt-ready text about QUERY, within a token budget."),
     "chat": ("data", "Say MESSAGE to the model, with what is remembered of the scope."),
     "stats": ("data", "Say how much is kept, and where."),
-    "consolidate": ("jobs", "Derive what is new, in the background."),
+    "consolidate": ("jobs", "Derive what is new of a scope, or of the whole namespace, in the background."),
     "jobs": ("jobs", "List, show, cancel and retry jobs."),
     "erase": ("move", "Erase memories and every trace of them, and look for what is left."),
     "export": ("move", "Write memories with their history into FILE, or to standard output."),
