@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import errors
 from api.limits import BodyLimit, HostGuard, Observe
 from api.metrics import Metrics
-from api.routes import chat, embeddings, jobs, memories, recall, system
+from api.routes import chat, embeddings, erasures, jobs, memories, move, recall, system
 from api.schemas import ProblemOut
 from recalld import __version__
 from recalld.bootstrap import Service
@@ -61,6 +61,8 @@ def create_app(service: Service) -> FastAPI:
     app.state.job_streams = jobs.Streams()
     metrics = Metrics(lambda: _waiting(service), lambda: _jobs(service))
     app.include_router(memories.router)
+    app.include_router(erasures.router)
+    app.include_router(move.router)
     app.include_router(recall.router)
     app.include_router(jobs.router)
     app.include_router(chat.router)
@@ -69,7 +71,7 @@ def create_app(service: Service) -> FastAPI:
     errors.install(app)
     settings = service.settings
     own = [] if is_loopback(settings.host) or settings.host in ("0.0.0.0", "::") else [settings.host]
-    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max)
+    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, streamed=move.STREAMED)
     app.add_middleware(HostGuard, hosts=[*own, *settings.allowed_hosts], origins=settings.allowed_origins)
     app.add_middleware(Observe, metrics=metrics, gate=service.gate)
     return app

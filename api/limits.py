@@ -7,7 +7,7 @@ is what keeps a web page from talking to a server on loopback by pointing its ow
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, ClassVar
@@ -63,14 +63,15 @@ class HostGuard:
 
 
 class BodyLimit:
-    """Reads the body up to the limit and hands it on whole."""
+    """Reads the body up to the limit and hands it on whole; what `streamed` names limits its own."""
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, bytes_max: int, streamed: Collection[tuple[str, str]] = ()) -> None:
         self._app = app
         self._bytes_max = bytes_max
+        self._streamed = frozenset(streamed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or (scope["method"], scope["path"]) in self._streamed:
             await self._app(scope, receive, send)
             return
         too_large = problem(TooLarge.of("body", f"at most {self._bytes_max} bytes", self._bytes_max))

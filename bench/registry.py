@@ -8,11 +8,13 @@ from bench import (
     corpora,
     durability,
     end_to_end,
+    erase,
     filtered,
     ingest,
     jobs,
     locomo,
     longmemeval,
+    move,
     multihop,
     vector_index,
 )
@@ -35,4 +37,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
     "jobs": Benchmark("whether jobs are done exactly once under SIGKILL, how fast, and what writers notice", jobs.run),
+    "erase": Benchmark("whether what was erased is gone from every file, after SIGKILL too, over HTTP", erase.run),
+    "move": Benchmark("whether export, import, backup and restore keep everything, and nothing erased", move.run),
 }

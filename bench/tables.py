@@ -183,6 +183,31 @@ def _durability(results: Mapping[str, Any]) -> str:
     )
 
 
+def _erase(results: Mapping[str, Any]) -> str:
+    rounds = results["rounds"]
+    left = results["pieces_left"] + results["pieces_left_stopped"] + sum(one["pieces_left"] for one in rounds)
+    return (
+        f"**Erasing** {results['erasures']} of {results['memories']:,} memories, looked for by another scan in all"
+        f" {results['bytes_scanned'] / 2**20:.0f} MB of the data folder, in {results['pieces']:,} pieces: {left} left"
+        f" ({results['texts_found_before']} of {results['texts_distinct']} texts found before)."
+        f" One takes {results['erase_ms']['p50']:.0f} ms (p95 {results['erase_ms']['p95']:.0f}), its own rescan"
+        f" included. Killed in the middle {len(rounds)} times: each was finished after the restart, or had never begun."
+    )
+
+
+def _move(results: Mapping[str, Any]) -> str:
+    move, backup = results["move"], results["backup"]
+    return (
+        f"**Moving** {move['memories']:,} memories with {move['versions']:,} versions: export {move['export_s']:.0f} s,"
+        f" {move['bytes'] / 2**20:.0f} MB; import {move['empty']['seconds']:.0f} s into an empty instance,"
+        f" {move['half']['seconds']:.0f} s into one that has half, {move['empty_again']['seconds']:.0f} s where all are"
+        f" there; after {move['killed']['kills']} SIGKILLs it went on by itself; {move['wrong']} differ. **Backup** of"
+        f" {backup['bytes'] / 2**20:.0f} MB in {backup['seconds']:.1f} s while {backup['written_during']:,} memories"
+        f" were written: {backup['torn_batches']} batches torn, {backup['lost']} lost, {backup['erased_back']} of"
+        f" {backup['erased_after']} later erasures undone by the restore."
+    )
+
+
 def _jobs(results: Mapping[str, Any]) -> str:
     kill, rate, writers = (results[name] for name in ("kill", "rate", "writers"))
     many = max(name for name in rate if name.startswith("workers_"))
@@ -206,5 +231,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "ingest": _ingest,
     "end_to_end": _end_to_end,
     "durability": _durability,
+    "erase": _erase,
+    "move": _move,
     "jobs": _jobs,
 }

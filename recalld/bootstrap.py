@@ -6,18 +6,23 @@ them starts without them.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
+from memory.backup import Begin
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
 from memory.derive.summaries import SessionSummaries, SummarySettings
+from memory.erase import Elsewhere, Erasures, Target
+from memory.export import Exports
+from memory.imports import Imports
 from memory.indexing import Indexer
+from memory.model import Receipt
 from memory.ports import Store
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
@@ -25,6 +30,7 @@ from memory.service import MemoryService
 from memory.store import column_cache
 from memory.store.sql import Kept, SqlStore
 from recalld.core import access, log
+from recalld.core.access import Principal
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
@@ -47,6 +53,7 @@ from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.token_codes import fingerprint, thresholds
 from retrieval.vector_faiss import SegmentedVectorIndex
+from retrieval.vector_memory import InMemoryVectorIndex
 
 JOBS_DROPPED_AT_ONCE = 1000
 
@@ -83,15 +90,25 @@ class Service:
         self.encoder = parts.encoder or make_encoder(settings)
         self.vectors = SegmentedVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
-        self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
+        self.memories = MemoryService(self.clock, self.ids, settings)
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
+        elsewhere = Elsewhere(lambda connection: [self.jobs(connection)], self.jobs)
+        self.erasures = Erasures(
+            self.database, self.indexer, self.vectors, settings.data_dir, settings.index_dir, self.clock, self.ids,
+            elsewhere,
+        )  # fmt: skip
+        made_with = fingerprint(self.encoder)
+        self.exports = Exports(self.database, self.vectors, made_with, self.clock)
+        self.imports = Imports(
+            self.database, self.vectors, made_with, settings.spool_dir, self.clock, self.ids, settings
+        )
         self.gate = Gate()
         self.consolidator = Consolidator(make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids)
         self.tasks: dict[str, Task] = {task.name: task for task in self._own_tasks()}
-        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep, jobs=self._job_steps())
+        self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm
         self._counter: TokenCounter | None = None
         self._llm_lock = threading.Lock()
@@ -147,6 +164,16 @@ class Service:
             self.read_work, self.write_work, self._namespaces, self.consolidator.seen, self.clock, schedules
         )
 
+    def _begin_erasure(self, store: Store, who: Principal, target: Target) -> Receipt:
+        assert isinstance(store, SqlStore)
+        return self.erasures.begin(store.connection, who, target)
+
+    def _after_requests(self) -> None:
+        """What requests left to be done later."""
+        self.recall_log.flush()
+        self.erasures.resume(again=False)
+        self.imports.resume()
+
     def _namespaces(self) -> list[str]:
         with self.database.read() as connection:
             return access.list_namespaces(connection)
@@ -155,7 +182,7 @@ class Service:
         erase_after = self.settings.retention_days
         return (
             Consolidate(self.consolidator),
-            Retention(self.memories, self.read_store, self.indexer.apply_all, self.clock, erase_after),
+            Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, erase_after),
         )
 
     def _job_steps(self) -> JobSteps:
@@ -205,11 +232,12 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: drop old idempotency keys and ended jobs, refresh SQLite's statistics,
-        merge segments.
+        """What the worker does once a minute: finish erasures, drop what is old, refresh SQLite's statistics, merge
+        segments.
 
         A damaged index is not merged; whoever reads it is told.
         """
+        self.erasures.resume(again=True)
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
             old = self.clock.now() - timedelta(days=self.settings.job_keep_days)
@@ -328,3 +356,29 @@ def local_weights(settings: Settings) -> Path:
             " wheels: https://pytorch.org/get-started/locally/); or set RECALLD_LLM=openai and RECALLD_LLM_URL"
         )
     return path_of(settings.models_dir, settings.llm)
+
+
+def erasing_in_restored(settings: Settings) -> Begin:
+    """Begins erasures in a database that is being restored: it has no index yet, and no encoder is needed."""
+    clock = SystemClock()
+    ids = UlidSource(clock)
+
+    def begin(database: Database, namespace: str, memory_ids: Sequence[str]) -> Receipt:
+        def queue(connection: Connection) -> JobQueue:
+            return SqlJobQueue(connection, clock, ids, queue_settings(settings))
+
+        elsewhere = Elsewhere(lambda connection: [queue(connection)], queue)
+        erasures = Erasures(
+            database, NoIndexer(), InMemoryVectorIndex(1), settings.data_dir, settings.index_dir, clock, ids, elsewhere
+        )
+        with database.write() as connection:
+            return erasures.begin(connection, Principal(namespace), Target("ids", tuple(memory_ids), asked_as="ledger"))
+
+    return begin
+
+
+class NoIndexer:
+    """Of an instance without an index."""
+
+    def apply_since(self, namespace: str, entry: int) -> None:
+        """There is nothing to bring up to date."""

@@ -42,6 +42,7 @@ NOT_DECLARED = {
     "Job": {"namespace", "scope", "priority", "due_at"},
     "Readiness": {"status"},
     "Recall": {"explain"},
+    "Imported": {"namespace"},
     "Receipt": {"namespace"},
 }
 """What the server sends that the SDK's models do not name; it can be read by name all the same."""
@@ -108,7 +109,7 @@ def models_in(value: Any) -> Iterator[Model]:
             yield from models_in(each)
 
 
-def test_every_method_works_and_gives_what_its_models_declare(drive: Driver) -> None:
+def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp_path: Path) -> None:
     alice = drive.client.scope(user_id=f"alice-{id(drive)}").scope(session_id="s1", agent_id="a1")
     later = datetime.now(UTC) + timedelta(days=1)
     first = drive(
@@ -178,6 +179,16 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver) -> 
     receipt = drive(alice, "delete", notes[0].id)
     assert notes[0].id in receipt.memory_ids
     assert receipt.removed["memories"] == len(receipt.memory_ids)
+    assert (receipt.state, receipt.rescan.clean) == ("succeeded", True)
+    assert drive(drive.client, "erasure", receipt.id).digest == receipt.digest
+    drive(alice, "export", tmp_path / "alice.ndjson")
+    assert drive(alice, "erase", filter={"text": {"contains": "harbour"}}, dry_run=True).memories >= 24
+    assert drive(alice, "erase", ids=[notes[1].id]).memory_ids[0] == notes[1].id
+    assert drive(alice, "erase").memories > 20
+    assert drive(alice, "list") == []
+    done = drive(drive.client, "import_", tmp_path / "alice.ndjson", restore_erased=False)
+    assert (done.added, done.erased > 20) == (0, True)
+    assert drive(drive.client, "import_", tmp_path / "alice.ndjson", restore_erased=True).added == done.erased
 
     public = {name for name in dir(drive.client) if not name.startswith("_")}
     assert public - drive.called == {"scope", "close"}

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -43,6 +44,7 @@ class Call(Generic[T]):
         repeatable: whether a second arrival does no harm. False: it is sent again only if the first was refused.
         generates: whether a language model writes the reply, which takes longer.
         streams: whether the reply is read as it comes, and not by `parse`.
+        file: what the body is read from, anew at each try, in the place of `body`.
         accepts: statuses of 300 and more that `parse` reads; any other one is an error.
     """
 
@@ -55,6 +57,7 @@ class Call(Generic[T]):
     repeatable: bool = True
     generates: bool = False
     streams: bool = False
+    file: Path | None = None
     accepts: frozenset[int] = frozenset()
 
 

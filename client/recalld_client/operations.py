@@ -10,6 +10,8 @@ none: what it remembers is written after the reply, so it is only tried again wh
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from recalld_client import wire
@@ -23,20 +25,22 @@ from recalld_client.models import (
     Embeddings,
     Feedback,
     Health,
+    Imported,
     Memory,
     Readiness,
     Recall,
     Receipt,
     Stats,
-)  # fmt: skip
+)
 from recalld_client.scopes import Bound
 
 Messages = str | Sequence[Mapping[str, object]]
 Items = Iterable[str | Mapping[str, object]]
 
 JSON = ("Content-Type", "application/json")
+LINES = ("Content-Type", "application/x-ndjson")
 PATCH = ("Content-Type", "application/merge-patch+json")
-MEMORIES, JOBS = "/v1/memories", "/v1/jobs"
+MEMORIES, JOBS, ERASURES = "/v1/memories", "/v1/jobs", "/v1/erasures"
 ITEMS_MAX = 1000
 
 
@@ -147,6 +151,56 @@ def update(
 def delete(memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Call[Receipt]:
     """`DELETE /v1/memories/{id}`"""
     return _write("DELETE", _memory(memory_id), reads(Receipt), key=idempotency_key, if_match=if_match)
+
+
+def erase(
+    bound: Bound,
+    *,
+    ids: Sequence[str] | None = None,
+    filter: Mapping[str, object] | None = None,
+    everything: bool = False,
+    dry_run: bool = False,
+    idempotency_key: str | None = None,
+) -> Call[Receipt]:
+    """`POST /v1/erasures`; a bound scope is what is erased, or what a filter is narrowed to."""
+    if sum((ids is not None, filter is not None, everything)) > 1:
+        raise InvalidValue.of("erase", "give one of ids, filter, everything")
+    if everything and bound:
+        raise InvalidValue.of("everything", "is for a client that is bound to no scope: erase() erases this scope")
+    asked: dict[str, object] = {"dry_run": True} if dry_run else {}
+    if ids is not None:
+        asked["ids"] = wire.strings(ids, "ids")
+    elif filter is not None:
+        asked["filter"] = {"and": [filter, *({name: value} for name, value in bound.items())]} if bound else filter
+    elif bound:
+        asked["scope"] = dict(bound)
+    elif everything:
+        asked["all"] = True
+    else:
+        raise InvalidValue.of("everything", "must be True to erase all that the key may see; or bind a scope first")
+    body = wire.encode(wire.to_json(asked, ""))
+    return replace(_write("POST", ERASURES, reads(Receipt), body, key=idempotency_key), generates=True)
+
+
+def erasure(erasure_id: str) -> Call[Receipt]:
+    """`GET /v1/erasures/{id}`"""
+    return Call("GET", f"{ERASURES}/{wire.path_part(erasure_id, 'erasure_id')}", reads(Receipt))
+
+
+def export(bound: Bound, path: str | Path, *, vectors: bool = False) -> Call[None]:
+    """`GET /v1/export`; its lines are written to `path` by `files`."""
+    params = (*bound.items(), *((("vectors", "true"),) if vectors else ()))
+    if Path(path).exists():
+        raise InvalidValue.of("path", "is there already: an export is a new file")
+    return Call("GET", "/v1/export", lambda reply: None, params=params, streams=True)
+
+
+def import_(path: str | Path, *, restore_erased: bool = False) -> Call[Imported]:
+    """`POST /v1/import`. A second arrival changes nothing."""
+    params = (("restore_erased", "true"),) if restore_erased else ()
+    if not Path(path).is_file():
+        raise InvalidValue.of("path", "is no file")
+    return Call("POST", "/v1/import", reads(Imported), params=params, headers=(LINES,), file=Path(path), generates=True)
 
 
 def forget(memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Call[Memory]:

@@ -104,7 +104,7 @@ def test_each_method_is_an_operation_with_the_same_arguments():
 
 def test_a_scope_can_do_all_but_what_has_no_scope():
     assert set(members(Recalld)) - set(members(Scope)) == {
-        *("embeddings", "stats", "health", "ready", "close"),
+        *("embeddings", "erasure", "import_", "stats", "health", "ready", "close"),
         *("__enter__", "__exit__"),
     }
 

@@ -23,7 +23,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    or_,
     select,
     text,
     update,
@@ -34,11 +33,12 @@ from memory.ingest import lexical_terms
 from memory.lifecycle import close
 from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
-from memory.store import feedback_sql, fulltext
+from memory.store import feedback_sql, fulltext, removal_sql
 from memory.store.column_cache import ColumnCache, direct
 from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions
 from memory.store.postings import PostingCache
+from memory.store.removal_sql import chunks
 from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
     change_memories,
@@ -53,8 +53,6 @@ from memory.store.tables import (
 from recalld.core.scope import SCOPE_FIELDS, Scope
 from retrieval.passages import PASSAGE_BITS, rows_of
 from retrieval.ports import LexicalIndex
-
-CHUNK = 500
 
 _ENQUEUE_SUCCESSORS = text("""
 INSERT OR REPLACE INTO outbox (namespace, row)
@@ -98,6 +96,11 @@ class SqlStore(DerivedRows):
         """A store over a transaction; `kept` only for one that reads."""
         self._connection = connection
         self._kept = kept
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's."""
+        return self._connection
 
     # MemoryStore
 
@@ -148,7 +151,7 @@ class SqlStore(DerivedRows):
     def get(self, namespace: str, ids: Sequence[str]) -> list[Memory]:
         found = {
             memory.id: memory
-            for part in _chunks(ids)
+            for part in chunks(ids)
             for memory in self._read([memories.c.namespace == namespace, memories.c.id.in_(part)])
         }
         return [found[memory_id] for memory_id in ids if memory_id in found]
@@ -157,7 +160,7 @@ class SqlStore(DerivedRows):
         same = [memories.c.namespace == namespace, *exact_scope_conditions(scope)]
         return {
             memory.item.external_id: memory
-            for part in _chunks(external_ids)
+            for part in chunks(external_ids)
             for memory in self._read([*same, memories.c.external_id.in_(part)])
             if memory.item.external_id is not None
         }
@@ -189,22 +192,10 @@ class SqlStore(DerivedRows):
         gone = [memory.id for memory in doomed]
         rows = [memory.row for memory in doomed]
         self._touch_successors(namespace, rows)
-        run = self._connection.execute
-        places = ("versions", "sources", "changes", "recalls", "feedback", "outbox", "memories")
-        removed: dict[str, int] = dict.fromkeys(places, 0)
-        for part in _chunks(gone):
-            removed["versions"] += run(delete(versions).where(versions.c.memory_id.in_(part))).rowcount
-            link = or_(sources.c.memory_id.in_(part), sources.c.source_id.in_(part))
-            removed["sources"] += run(delete(sources).where(link)).rowcount
-            removed["changes"] += run(delete(change_memories).where(change_memories.c.memory_id.in_(part))).rowcount
-            removed["recalls"] += run(delete(recall_memories).where(recall_memories.c.memory_id.in_(part))).rowcount
-            removed["feedback"] += feedback_sql.remove(self._connection, namespace, part)
-        for numbers in _chunks(rows):
-            removed["memories"] += run(delete(memories).where(memories.c.row.in_(numbers))).rowcount
-            removed["outbox"] += run(delete(outbox).where(outbox.c.row.in_(numbers))).rowcount
-        fulltext_rows = fulltext.remove(self._connection, rows)
+        removed = removal_sql.remove(self._connection, namespace, gone, rows)
+        waiting = removal_sql.leave_outbox(self._connection, rows)
         self._enqueue(namespace, rows)
-        return doomed, Erased(fulltext=fulltext_rows, **removed)
+        return doomed, Erased(outbox=waiting, **removed)
 
     # SearchStore
 
@@ -227,14 +218,14 @@ class SqlStore(DerivedRows):
     def load(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
         return {
             memory.row: memory
-            for part in _chunks(rows)
+            for part in chunks(rows)
             for memory in self._read([memories.c.namespace == namespace, memories.c.row.in_(part)])
         }
 
     def previous_turns(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
         pairs = [
             (found.row, found.previous)
-            for part in _chunks(rows)
+            for part in chunks(rows)
             for found in self._connection.execute(_PREVIOUS, {"rows": part, "namespace": namespace})
             if found.previous is not None
         ]
@@ -258,7 +249,7 @@ class SqlStore(DerivedRows):
         return self._connection.scalar(select(func.max(outbox.c.number))) or 0
 
     def finish(self, entries: Sequence[OutboxEntry]) -> None:
-        for part in _chunks([entry.number for entry in entries]):
+        for part in chunks([entry.number for entry in entries]):
             self._connection.execute(delete(outbox).where(outbox.c.number.in_(part)))
 
     # Ledger
@@ -297,7 +288,7 @@ class SqlStore(DerivedRows):
         query = select(changes).where(changes.c.namespace == namespace).order_by(changes.c.number.desc()).limit(limit)
         found = self._connection.execute(query).all()
         ids: dict[int, list[str]] = {row.number: [] for row in found}
-        for part in _chunks(list(ids)):
+        for part in chunks(list(ids)):
             links = select(change_memories).where(change_memories.c.change_number.in_(part))
             for link in self._connection.execute(links.order_by(change_memories.c.place)):
                 ids[link.change_number].append(link.memory_id)
@@ -320,6 +311,11 @@ class SqlStore(DerivedRows):
     def waiting(self) -> int:
         return self._connection.scalar(select(func.count()).select_from(outbox)) or 0
 
+    def mark_for_indexing(self, namespace: str, rows: Sequence[int]) -> None:
+        """Put rows in the outbox, and the turns after them."""
+        self._touch_successors(namespace, rows)
+        self._enqueue(namespace, rows)
+
     # inside
 
     def _read(self, where: Iterable[Any], limit: int | None = None) -> list[Memory]:
@@ -340,7 +336,7 @@ class SqlStore(DerivedRows):
 
     def _sources_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for part in _chunks(ids):
+        for part in chunks(ids):
             query = select(sources.c.memory_id, sources.c.source_id).where(sources.c.memory_id.in_(part))
             for row in self._connection.execute(query.order_by(sources.c.source_id)):
                 found.setdefault(row.memory_id, []).append(row.source_id)
@@ -353,7 +349,7 @@ class SqlStore(DerivedRows):
         while edge:
             links = [
                 found
-                for part in _chunks(edge)
+                for part in chunks(edge)
                 for found in self._connection.scalars(
                     select(sources.c.memory_id).where(sources.c.namespace == namespace, sources.c.source_id.in_(part))
                 )
@@ -365,14 +361,14 @@ class SqlStore(DerivedRows):
 
     def _enqueue(self, namespace: str, rows: Sequence[int]) -> None:
         """Put rows in the outbox, anew where they were: an entry at work must not count for this write."""
-        for part in _chunks(rows):
+        for part in chunks(rows):
             self._connection.execute(delete(outbox).where(outbox.c.row.in_(part)))
         if rows:
             self._connection.execute(insert(outbox), [{"namespace": namespace, "row": row} for row in rows])
         self._touch_successors(namespace, rows)
 
     def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
-        for part in _chunks(rows):
+        for part in chunks(rows):
             self._connection.execute(_ENQUEUE_SUCCESSORS, {"rows": part, "namespace": namespace})
 
 
@@ -381,8 +377,3 @@ def _where(namespace: str, selection: Selection, now: datetime) -> list[ColumnEl
     if selection.text is not None:
         found.append(fulltext.holds_all(namespace, selection.scope, selection.text))
     return found
-
-
-def _chunks(values: Sequence[Any]) -> Iterable[list[Any]]:
-    """Parts small enough for SQLite's limit on bound values."""
-    return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))

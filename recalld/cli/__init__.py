@@ -25,6 +25,11 @@ COMMANDS = {
     "stats": ("data", "Say how much is kept, and where."),
     "consolidate": ("jobs", "Derive what is new of a scope, or of the whole namespace, in the background."),
     "jobs": ("jobs", "List, show, cancel and retry jobs."),
+    "erase": ("move", "Erase memories and every trace of them, and look for what is left."),
+    "export": ("move", "Write memories with their history into FILE, or to standard output."),
+    "import": ("move", "Keep the memories of an exported FILE, under their own ids."),
+    "backup": ("backup", "Copy the whole instance into the new folder PATH, while it serves."),
+    "restore": ("backup", "Put the backup at PATH in the place of this instance's data."),
     "models": ("models", "List, pull, verify and remove model weights."),
     "keys": ("keys", "Create, list and revoke API keys."),
     "doctor": ("doctor", "Say what works on this machine, what is missing, and how to get it."),
@@ -38,6 +43,8 @@ COMMANDS = {
 }
 """Name -> the module in this package that has it, and the first sentence of its help."""
 
+FUNCTIONS = {"import": "import_"}
+"""Commands whose names Python keeps for itself."""
 INTERRUPTED = 130
 
 
@@ -52,7 +59,9 @@ class Commands(click.Group):
         """The command of that name, from its module."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"recalld.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        command: click.Command = getattr(
+            import_module(f"recalld.cli.{COMMANDS[cmd_name][0]}"), FUNCTIONS.get(cmd_name, cmd_name)
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recalld.core.errors import ConfigError, Unavailable
+from recalld.core.errors import ConfigError, Conflict, Unavailable
 
 WAIT_SECONDS_MAX = 5.0
 _POLL_SECONDS = 0.01
@@ -69,6 +69,21 @@ class DataFolder:
                 return True
             time.sleep(_POLL_SECONDS)
         return False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep servers out of the folder for the length of the block.
+
+        Raises:
+            Conflict: a server holds it.
+        """
+        descriptor = self._lock(fcntl.LOCK_EX)
+        if descriptor is None:
+            raise Conflict(f"a server holds {self.path}: stop it first")
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def release(self) -> None:
         """Let go of the folder."""

@@ -21,12 +21,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from memory.transfer import LineWriter, Moved
 from recalld.bootstrap import Parts, Service
 from recalld.core import access
 from recalld.core.access import DEFAULT_NAMESPACE
 from recalld.core.config import load_settings
 from recalld.core.scope import Scope
-from tests.conftest import SerialIds, SetClock
+from tests.conftest import NOW, SerialIds, SetClock, make_memory
 
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ PUBLIC = {"get_health", "get_readiness", "get_metrics"}
 """Operations that need no key."""
 READS = {
     *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
-    *("create_chat_completion", "create_embeddings", "list_models", "get_stats"),
+    *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "get_erasure", "export_memories"),
     *("list_jobs", "get_job", "job_events"),
 }
 """Operations that a read-only key may call. Every other one is a write."""
@@ -48,8 +49,14 @@ SAMPLES: dict[str, Json | None] = {
     "context": {"query": "a sample"},
     "create_chat_completion": {"messages": [{"role": "user", "content": "a sample"}]},
     "create_embeddings": {"input": "a sample"},
+    "import_memories": None,
+    "erase_memories": {"ids": ["mem_x"]},
     "give_feedback": {"recall_id": "rec_x", "memory_id": "mem_x", "useful": True},
 }
+EXPORTED = b"".join(
+    [(writer := LineWriter()).header("default", NOW, None), writer.memory(Moved(make_memory(7_000_000))), writer.end()]
+)
+"""A valid file for an import: one memory."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,21 @@ class Operation:
     path: str
 
     def call(
-        self, client: TestClient, memory_id: str = "mem_x", job_id: str = "job_x", **request: Any
+        self,
+        client: TestClient,
+        memory_id: str = "mem_x",
+        job_id: str = "job_x",
+        erasure_id: str = "era_x",
+        **request: Any,
     ) -> httpx2.Response:
         """Send its sample, or what `request` says instead."""
-        if SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
+        if self.id == "import_memories":
+            request.setdefault("content", EXPORTED)
+            request["headers"] = {"Content-Type": "application/x-ndjson", **request.get("headers", {})}
+        elif SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
             request["json"] = SAMPLES[self.id]
         path = self.path.replace("{memory_id}", memory_id).replace("{job_id}", job_id)
+        path = path.replace("{erasure_id}", erasure_id)
         return client.request(self.method, path, **request)
 
 

@@ -10,7 +10,10 @@ from sqlalchemy.exc import OperationalError
 
 from tests.api.conftest import READS, Running, add, operations, problem
 
-WRITES = ("add_memories", "update_memory", "forget_memory", "restore_memory", "erase_memory", "give_feedback")
+WRITES = (
+    "add_memories", "update_memory", "forget_memory", "restore_memory", "erase_memory", "erase_memories",
+    "give_feedback", "import_memories",
+)  # fmt: skip
 
 
 def prepared(run: Running, client: TestClient, name: str) -> dict[str, Any]:
@@ -18,6 +21,8 @@ def prepared(run: Running, client: TestClient, name: str) -> dict[str, Any]:
     memory_id = add(client, "a note")[0]["id"]
     if name == "restore_memory":
         client.post(f"/v1/memories/{memory_id}/forget")
+    if name == "erase_memories":
+        return {"json": {"ids": [memory_id]}}
     if name != "give_feedback":
         return {"memory_id": memory_id}
     recall_id = client.post("/v1/recall", json={"query": "note"}).json()["recall_id"]

@@ -8,7 +8,7 @@ that also holds the ids, scopes, cursors and keys of the others. A new route wit
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memory.transfer import LineWriter, Moved
 from recalld.bootstrap import Parts
 from recalld.llm.scripted import ScriptedModel
-from tests.api.conftest import SAMPLES, Json, Operation, Running, operations, running_in
+from tests.api.conftest import EXPORTED, SAMPLES, Json, Operation, Running, operations, running_in
+from tests.conftest import NOW, make_memory
 
 WORDS = ("lighthouse", "piano", "Lisbon", "where is the lighthouse?", "a", "?")
 TIMES = ("2026-03-14T09:00:00Z", "2100-01-01T00:00:00+02:00", "2000-01-01T00:00:00Z")
@@ -41,6 +43,7 @@ class Owner:
     cursors: list[str] = field(default_factory=list)
     recalls: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
+    erasures: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -126,6 +129,7 @@ def fill(client: TestClient, owner: Owner) -> None:
         owner.recalls.append(client.post("/v1/recall", json={"query": "lighthouse"}).json()["recall_id"])
     vote = {"recall_id": owner.recalls[0], "memory_id": owner.ids[2], "useful": True}
     client.post("/v1/feedback", json=vote)
+    owner.erasures.append(client.post("/v1/erasures", json={"ids": ["mem_x"]}).json()["id"])
     for session in SESSIONS:
         asked = client.post("/v1/consolidations", json={"scope": {"session_id": session}})
         owner.jobs.append(asked.json()["id"])
@@ -209,6 +213,8 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "idempotency-key": anything("shared", "other"),
     "if-match": anything("*", '"1"', '"2"'),
     "if-none-match": anything("*", '"1"', '"2"'),
+    "vectors": anything("true", "false"),
+    "restore_erased": anything("true", "false"),
     "task": st.lists(anything("consolidate", "x"), max_size=2),
     "last-event-id": anything("0", "1", "99", "x"),
 }
@@ -229,6 +235,8 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
             others = [job_id for owner in world.others(who) for job_id in owner.jobs]
             # What has ended stays so, and the events of what has not would have no end.
             request[name] = draw(anything("job_x", *others) | anything(who.jobs[operation.id == "retry_job"]))
+        elif name == "erasure_id":
+            request[name] = draw(anything("era_x", *(each for owner in world.owners for each in owner.erasures)))
         elif parameter["in"] == "path":
             request[name] = draw(ids | anything(*who.ids))
         elif name == "state" and operation.id == "list_jobs":
@@ -245,9 +253,24 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
             "memory_id": draw(ids | anything(*who.ids)),
             "useful": draw(anything(True, False, None)),
         }
+    elif operation.id == "erase_memories":
+        others = [memory_id for owner in world.others(who) for memory_id in owner.ids]
+        # What is the caller's own is only counted, so that it is there for the other tests.
+        counted = some(scope=SCOPE.filter(bool), filter=WIDE, all=st.just(True), ids=st.just(who.ids))
+        asked = counted.filter(lambda body: len(body) == 1).map(lambda body: body | {"dry_run": True})
+        request["json"] = draw(asked | st.just({"ids": others}))
+    elif operation.id == "import_memories":
+        request["content"] = draw(anything(*(taken(owner) for owner in world.others(who)), EXPORTED))
     elif SAMPLES[operation.id] is not None:
         request["json"] = draw(BODIES[operation.id])
     return who, request
+
+
+def taken(owner: Owner) -> bytes:
+    """A file with a memory that has the id of this owner's."""
+    writer = LineWriter()
+    memory = replace(make_memory(1), id=owner.ids[0])
+    return b"".join([writer.header("north", NOW, None), writer.memory(Moved(memory)), writer.end()])
 
 
 def shown(reply: httpx2.Response) -> str:
