@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import errors
 from api.limits import BodyLimit, HostGuard, Observe
 from api.metrics import Metrics
-from api.routes import chat, embeddings, memories, recall, system
+from api.routes import chat, embeddings, knowledge, memories, recall, system
 from api.schemas import ProblemOut
 from recalld import __version__
 from recalld.bootstrap import Service
@@ -60,6 +60,7 @@ def create_app(service: Service) -> FastAPI:
     metrics = Metrics(lambda: _waiting(service))
     app.include_router(memories.router)
     app.include_router(recall.router)
+    app.include_router(knowledge.router)
     app.include_router(chat.router)
     app.include_router(embeddings.router)
     app.include_router(system.make_router(metrics))

@@ -17,8 +17,12 @@ from retrieval.filters import Filter
 Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "rationale", "profile"]
 WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
 State = Literal["active", "superseded", "forgotten"]
-Action = Literal["add", "update", "forget", "restore", "erase"]
+Action = Literal[
+    "add", "update", "forget", "restore", "erase",
+    "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "undo",
+]  # fmt: skip
 
+ACTIONS: tuple[Action, ...] = get_args(Action)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FRAME_KINDS: frozenset[Kind] = frozenset({"fact", "episode", "procedure", "rationale"})
 
@@ -92,6 +96,9 @@ class Selection:
         known_at: hides what was first recorded later.
         before_row: only rows before this one (a page's end).
         filter: holds for the memory as it is now, whatever `known_at` says.
+        frame: values that top-level keys of its frame must have.
+        valid_at: hides what was not valid then, whenever it was said; what was merged away was never valid by itself.
+        derived: whether recalld derived it; None: either.
     """
 
     scope: Scope = EVERYTHING
@@ -106,11 +113,19 @@ class Selection:
     known_at: datetime | None = None
     before_row: int | None = None
     filter: Filter | None = None
+    frame: Mapping[str, str] = field(default_factory=dict)
+    valid_at: datetime | None = None
+    derived: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A decision that was taken: what, why, on which memories, when."""
+    """A decision that was taken: what, why, on which memories, when.
+
+    Attributes:
+        digest: what names a decision that is taken by rule, so that it is not taken twice, nor again once it is undone.
+        undone_by: the change that took it back.
+    """
 
     id: str
     namespace: str
@@ -118,6 +133,21 @@ class Change:
     reason: str
     memory_ids: tuple[str, ...]
     at: datetime
+    digest: str | None = None
+    undone_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSelection:
+    """Which changes: every field that is given must match; `before` is the id of the last one of the page before.
+
+    A change is in a scope when every memory that it is on is, and there is one.
+    """
+
+    scope: Scope = EVERYTHING
+    actions: tuple[Action, ...] = ()
+    memory_id: str | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

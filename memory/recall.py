@@ -7,7 +7,7 @@ to a stated number of passages itself and says how many rows are left (`pending`
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from memory.indexing import Indexer
 from memory.ingest import check_text
+from memory.lifecycle import as_known
 from memory.model import Kind, Memory, Selection
 from memory.ports import Searchable, Store
 from recalld.core.access import Principal
@@ -116,6 +117,8 @@ class Recaller:
             as_of=question.as_of,
             known_at=question.known_at,
             filter=question.filter,
+            # What was derived annotates what was said, and is searched where it is asked for.
+            derived=None if question.kinds else False,
         )
         now = self._clock.now()
         found = store.searchable(who.namespace, selection, now)
@@ -177,9 +180,7 @@ def _as_known(store: Store, memory: Memory, known_at: datetime) -> Memory:
     """The version that was current at `known_at`."""
     if memory.recorded_at <= known_at:
         return memory
-    versions = store.history(memory.namespace, memory.id)
-    known = next((version for version in versions if version.recorded_at <= known_at), versions[-1])
-    return replace(known, row=memory.row)
+    return as_known(store.history(memory.namespace, memory.id), known_at)
 
 
 def _newest(found: Searchable, passages_max: int) -> Rows:

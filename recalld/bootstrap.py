@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.context import TokenCounter
 from memory.indexing import Indexer
+from memory.knowledge import Knowledge
 from memory.ports import Store
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
@@ -70,6 +72,8 @@ class Service:
         self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
+        self.knowledge = Knowledge(self.clock, self.ids)
+        self.changes = ChangeLog(self.clock, self.ids, self.knowledge)
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)

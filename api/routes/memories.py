@@ -184,7 +184,7 @@ def _page(
     who: Principal, service: ServiceDep, selection: Selection, name: str, limit: int, cursor: str | None
 ) -> PageOut:
     """A page that SQL selects; places are row numbers."""
-    _check_limit(limit, service)
+    check_limit(limit, service)
     list_name = f"{who.namespace}/{name}"
     from_row = replace(selection, before_row=decode_cursor(list_name, cursor))
     with service.read_store() as store:
@@ -197,14 +197,15 @@ def _slice(
     memories: Mapping[int, Memory], service: ServiceDep, list_name: str, limit: int, cursor: str | None
 ) -> PageOut:
     """A page of what is there already, by place, the highest first: what is added later never moves a page."""
-    _check_limit(limit, service)
+    check_limit(limit, service)
     before = decode_cursor(list_name, cursor)
     places = sorted((place for place in memories if before is None or place < before), reverse=True)
     items = [MemoryOut.of(memories[place]) for place in places[:limit]]
     return PageOut(items=items, next_cursor=encode_cursor(list_name, places[limit - 1] if places[limit:] else None))
 
 
-def _check_limit(limit: int, service: ServiceDep) -> None:
+def check_limit(limit: int, service: ServiceDep) -> None:
+    """Refuse to list more at once than the server's setting."""
     most = service.settings.list_limit_max
     if limit > most:
         raise InvalidInput.of("limit", f"1 to {most}", most)

@@ -31,14 +31,13 @@ from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import close
-from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
+from memory.model import Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
-from memory.store import columns, feedback_sql, fulltext
-from memory.store.filters_sql import conditions, exact_scope_conditions
+from memory.store import changes_sql, columns, feedback_sql, fulltext
+from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
 from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
     change_memories,
-    changes,
     memories,
     outbox,
     recall_memories,
@@ -99,13 +98,7 @@ class SqlStore:
             replace(memory, row=row, sources=tuple(sorted(set(memory.sources))))
             for memory, row in zip(memories_, rows, strict=True)
         ]
-        links = [
-            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
-            for memory in kept
-            for source in memory.sources
-        ]
-        if links:
-            self._connection.execute(insert(sources), links)
+        self._link(namespace, kept)
         fulltext.write(
             self._connection,
             namespace,
@@ -127,6 +120,9 @@ class SqlStore:
         analysed = lexical_terms(memory)
         values = values_of(memory) | fulltext.analysed_columns(memory, analysed)
         self._connection.execute(update(memories).where(here).values(**values))
+        if memory.deriver is not None:
+            self._connection.execute(delete(sources).where(sources.c.memory_id == memory.id))
+            self._link(namespace, [memory])
         fulltext.remove(self._connection, [memory.row])
         fulltext.write(self._connection, namespace, [(memory.row, memory.item.scope, analysed)])
         self._enqueue(namespace, [memory.row])
@@ -150,6 +146,10 @@ class SqlStore:
 
     def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
         return self._read(_where(namespace, selection, now), limit)
+
+    def facts(self, namespace: str, scope: Scope, slots: Sequence[str]) -> list[Memory]:
+        here = [memories.c.namespace == namespace, *exact_scope_conditions(scope), *slot_conditions(slots)]
+        return self._read(here)[::-1]
 
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
         current = self.get(namespace, [memory_id])
@@ -243,18 +243,7 @@ class SqlStore:
     # Ledger
 
     def record_change(self, change: Change) -> None:
-        number = self._connection.execute(
-            insert(changes).values(
-                id=change.id, namespace=change.namespace, action=change.action, reason=change.reason, at=change.at
-            )
-        ).inserted_primary_key
-        assert number is not None
-        links = [
-            {"change_number": number[0], "place": place, "memory_id": memory_id}
-            for place, memory_id in enumerate(change.memory_ids)
-        ]
-        if links:
-            self._connection.execute(insert(change_memories), links)
+        changes_sql.record(self._connection, change)
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
         named = dict(zip(SCOPE_FIELDS, scope.values(), strict=True))
@@ -272,15 +261,20 @@ class SqlStore:
     def feedback(self, namespace: str, memory_id: str | None = None) -> dict[int, Votes]:
         return feedback_sql.votes(self._connection, namespace, memory_id)
 
-    def changes(self, namespace: str, limit: int) -> list[Change]:
-        query = select(changes).where(changes.c.namespace == namespace).order_by(changes.c.number.desc()).limit(limit)
-        found = self._connection.execute(query).all()
-        ids: dict[int, list[str]] = {row.number: [] for row in found}
-        for part in _chunks(list(ids)):
-            links = select(change_memories).where(change_memories.c.change_number.in_(part))
-            for link in self._connection.execute(links.order_by(change_memories.c.place)):
-                ids[link.change_number].append(link.memory_id)
-        return [Change(row.id, row.namespace, row.action, row.reason, tuple(ids[row.number]), row.at) for row in found]
+    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = ChangeSelection()) -> list[Change]:
+        return changes_sql.find(self._connection, namespace, limit, wanted)
+
+    def change(self, namespace: str, change_id: str) -> Change | None:
+        return changes_sql.one(self._connection, namespace, change_id)
+
+    def mark_undone(self, namespace: str, change_id: str, by: str | None) -> None:
+        changes_sql.mark_undone(self._connection, namespace, change_id, by)
+
+    def decided(self, namespace: str, digests: Sequence[str]) -> frozenset[str]:
+        return changes_sql.decided(self._connection, namespace, digests)
+
+    def undone(self, namespace: str) -> frozenset[str]:
+        return changes_sql.undone(self._connection, namespace)
 
     def counts(self, namespace: str) -> Counts:
         m = memories.c
@@ -300,6 +294,15 @@ class SqlStore:
         return self._connection.scalar(select(func.count()).select_from(outbox)) or 0
 
     # inside
+
+    def _link(self, namespace: str, derived: Sequence[Memory]) -> None:
+        links = [
+            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
+            for memory in derived
+            for source in sorted({*memory.sources})
+        ]
+        if links:
+            self._connection.execute(insert(sources), links)
 
     def _read(self, where: Iterable[Any], limit: int | None = None) -> list[Memory]:
         query = select(memories).where(*where).order_by(memories.c.row.desc())

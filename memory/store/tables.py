@@ -121,7 +121,10 @@ changes = Table(
     Column("action", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
+    Column("digest", Text),
+    Column("undone_by", Text),
     Index("ix_changes_namespace", "namespace", "number"),
+    Index("ix_changes_digest", "namespace", "digest"),
     sqlite_autoincrement=True,
 )
 

@@ -34,12 +34,12 @@ PUBLIC = {"get_health", "get_readiness", "get_metrics"}
 """Operations that need no key."""
 READS = {
     *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
-    *("create_chat_completion", "create_embeddings", "list_models", "get_stats"),
+    *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "list_facts", "list_changes"),
 }
 """Operations that a read-only key may call. Every other one is a write."""
 SAMPLES: dict[str, Json | None] = {
     **dict.fromkeys(PUBLIC | READS),
-    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory")),
+    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "undo_change")),
     "add_memories": {"items": [{"text": "a sample"}]},
     "update_memory": {"text": "another sample"},
     "recall": {"query": "a sample"},
@@ -62,7 +62,9 @@ class Operation:
         """Send its sample, or what `request` says instead."""
         if SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
             request["json"] = SAMPLES[self.id]
-        return client.request(self.method, self.path.replace("{memory_id}", memory_id), **request)
+        return client.request(
+            self.method, self.path.replace("{memory_id}", memory_id).replace("{change_id}", "chg_x"), **request
+        )
 
 
 def operations(app: FastAPI) -> list[Operation]:
