@@ -65,6 +65,7 @@ class ChangeLog:
         if change.digest is not None and change.action in _FOLLOWS:
             raise Conflict("the change follows from the sources: change those, or undo the decision before it")
         now = self._clock.now()
+        decision = change.digest is not None
         undo = Change(
             self._ids.new("chg"),
             who.namespace,
@@ -72,7 +73,7 @@ class ChangeLog:
             "asked for by its caller",
             change.memory_ids,
             now,
-            _UNDO + change.id,
+            _UNDO + change.id if decision else None,
         )
         store.mark_undone(who.namespace, change.id, undo.id)
         if change.action == "undo" and change.digest is not None:

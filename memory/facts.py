@@ -92,7 +92,8 @@ class Triple:
         parts = [(frame or {}).get(name) for name in ("subject", "predicate", "object")]
         if not all(isinstance(part, str) and part for part in parts):
             return None
-        return cls(*map(str, parts), bool((frame or {}).get("negated", False)))
+        subject, predicate, object_ = map(str, parts)
+        return cls(subject, predicate, object_, bool((frame or {}).get("negated", False)))
 
 
 @dataclass(frozen=True, slots=True)

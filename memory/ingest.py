@@ -28,6 +28,7 @@ from retrieval.traits import QUESTION_MARKS, Trait, asks, traits, without_note
 NAME_CHARS_MAX = 256
 ROLE_CHARS_MAX = 64
 EXTERNAL_ID_CHARS_MAX = 512
+RESERVED_EXTERNAL_ID = "recalld:"
 TITLE_CHARS_MAX = 120
 FIELD_ERRORS_MAX = 20
 _QUESTION = re.compile(rf"[^.!。！\n{QUESTION_MARKS}]*[{QUESTION_MARKS}]+")
@@ -70,6 +71,10 @@ def check_item(item: Item, limits: Limits, at: str = "") -> list[FieldError]:
             wrong.append(FieldError(f"{dot}{name}", f"1 to {most} characters", most))
         elif value is not None:
             wrong += check_text(value, 4 * most, f"{dot}{name}")
+    if (item.external_id or "").startswith(RESERVED_EXTERNAL_ID):
+        wrong.append(
+            FieldError(f"{dot}external_id", f"must not begin with {RESERVED_EXTERNAL_ID}: derived memories do")
+        )
     wrong += check_json(item.metadata, limits, f"{dot}metadata")
     if item.frame is not None:
         wrong += check_json(item.frame, limits, f"{dot}frame")

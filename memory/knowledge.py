@@ -43,6 +43,11 @@ class Knowledge:
         self._read = read
         self._deriver = deriver
 
+    @property
+    def made_by(self) -> Deriver:
+        """Its name and version."""
+        return self._deriver
+
     def learn(self, store: Store, namespace: str, sources: Sequence[Memory]) -> list[Change]:
         """Take in what sources say; returns what changed."""
         by_scope: dict[Scope, list[Memory]] = {}

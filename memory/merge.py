@@ -19,7 +19,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from memory.facts import CONFIDENT, SINGLE_VALUED, Link, LinkKind, Settled, Standing, Statement, Triple
 
@@ -34,7 +34,8 @@ def settle(statements: Iterable[Statement], vetoed: Vetoed = lambda digest: Fals
         statements: of one scope; twice the same counts once.
         vetoed: whether the decision with a digest was undone.
     """
-    kept, ignored = [], []
+    kept: list[Statement] = []
+    ignored: list[Statement] = []
     for statement in sorted(set(statements), key=lambda each: each.order):
         undone = vetoed(add_digest(statement.triple)) or vetoed(confirm_digest(statement.triple, statement.source_id))
         (ignored if undone else kept).append(statement)
@@ -154,10 +155,10 @@ def _ended_by_denial(runs: Runs, unsure: Runs, vetoed: Vetoed) -> Runs:
         for at, run in enumerate(runs):
             said = denial.statements[0]
             after = said.order > run.statements[-1].order
-            if _is_open(run) and after and _opposite(run, denial.triple):
-                if not vetoed(supersede_digest(run.triple, denial.triple)):
-                    until = max(said.from_when, run.valid_from)
-                    runs[at] = replace(run, valid_to=until, closed_by=denial.triple, reason="it was denied afterwards")
+            undone = vetoed(supersede_digest(run.triple, denial.triple))
+            if _is_open(run) and after and _opposite(run, denial.triple) and not undone:
+                until = max(said.from_when, run.valid_from)
+                runs[at] = replace(run, valid_to=until, closed_by=denial.triple, reason="it was denied afterwards")
     return runs
 
 
@@ -190,7 +191,7 @@ def _newer_values(facts: Runs, vetoed: Vetoed) -> list[Link]:
     values.sort(key=lambda each: each.statements[-1].order)
     found = [
         Link("possibly_supersedes", newer.triple, older.triple, "a later value of what is spoken of as one thing")
-        for older, newer in zip(values, values[1:], strict=False)
+        for older, newer in pairwise(values)
     ]
     return [link for link in found if not vetoed(link_digest(link.kind, link.newer, link.older))]
 

@@ -18,12 +18,14 @@ Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "r
 WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
 State = Literal["active", "superseded", "forgotten"]
 Action = Literal[
-    "add", "update", "forget", "restore", "erase",
+    "add", "update", "forget", "restore", "erase", "derive",
     "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "undo",
 ]  # fmt: skip
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 KINDS: tuple[Kind, ...] = get_args(Kind)
+SOURCE_KINDS: tuple[Kind, ...] = get_args(WrittenKind)
+"""What a recall looks at where it is not told: summaries and profiles repeat what these say."""
 FRAME_KINDS: frozenset[Kind] = frozenset({"fact", "episode", "procedure", "rationale"})
 
 
@@ -148,6 +150,9 @@ class ChangeSelection:
     actions: tuple[Action, ...] = ()
     memory_id: str | None = None
     before: str | None = None
+
+
+EVERY_CHANGE = ChangeSelection()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
-"""What memory needs from its store: three small seams, each with an in-memory reference and SQLite.
+"""What memory needs from its store: three small seams, each with an in-memory reference and SQLite; and what it needs
+from the layers above it (`JobSink`, `Erasable`), handed in by `recalld.bootstrap`.
 
 A store is bound to one transaction; whoever opened it (a route's dependency, the worker, the command line) commits
 it. The namespace is a required argument everywhere: a store never reads or writes a row of another one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
-from memory.model import Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
+from memory.model import EVERY_CHANGE, Change, ChangeSelection, Deriver, Erased, Memory, Recalled, Selection, Votes
 from recalld.core.scope import Scope
 from retrieval.corpus import Columns
 from retrieval.ports import LexicalIndex, Rows
@@ -146,7 +148,7 @@ class Ledger(Protocol):
         """The votes on each memory that has any, or on this one, by row."""
         ...
 
-    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = ChangeSelection()) -> list[Change]:
+    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
         """The newest changes that match, newest first."""
         ...
 
@@ -175,5 +177,79 @@ class Ledger(Protocol):
         ...
 
 
-class Store(MemoryStore, SearchStore, Ledger, Protocol):
-    """All three, over one transaction."""
+class DerivedStore(Protocol):
+    """What consolidation reads of the change log, and what it keeps of how far it is."""
+
+    def newest_change(self, namespace: str) -> int:
+        """The number of the newest change of what callers wrote, 0 where there is none."""
+        ...
+
+    def unseen_since(self, namespace: str, after: int) -> tuple[datetime, datetime] | None:
+        """When the oldest and the newest such change above `after` were; None where there is none."""
+        ...
+
+    def range_end(self, namespace: str, after: int, memories_max: int) -> int:
+        """The last of the changes above `after` that together tell of at most so many memories; at least one."""
+        ...
+
+    def changed(self, namespace: str, after: int, until: int) -> list[tuple[Scope, str]]:
+        """The memories of changes in (after, until] that callers wrote, with their exact scopes, by scope."""
+        ...
+
+    def session(self, namespace: str, scope: Scope, limit: int) -> list[Memory]:
+        """The newest memories of exactly this scope that callers wrote, in the order of the session, in any state."""
+        ...
+
+    def derived_by(self, namespace: str, deriver_name: str, source_ids: Sequence[str]) -> list[Memory]:
+        """What this deriver made of any of these memories."""
+        ...
+
+    def derived_until(self, namespace: str, made_by: Deriver) -> int:
+        """Up to which change this version of a deriver has seen the namespace; 0: none."""
+        ...
+
+    def set_derived_until(self, namespace: str, made_by: Deriver, number: int) -> None:
+        """Keep that."""
+        ...
+
+
+class Store(MemoryStore, SearchStore, Ledger, DerivedStore, Protocol):
+    """All four, over one transaction."""
+
+
+StoreTransaction = Callable[[], AbstractContextManager[Store]]
+
+
+class JobSink(Protocol):
+    """Where work is put that may wait. What is put commits with the caller's transaction."""
+
+    def put(
+        self,
+        namespace: str,
+        task: str,
+        arguments: Mapping[str, Any],
+        *,
+        dedup_key: str | None = None,
+        priority: int = 0,
+        due_at: datetime | None = None,
+    ) -> str:
+        """Queue a job.
+
+        Args:
+            arguments: a JSON object; its `scope`, where it has one, says whose job this is.
+            dedup_key: a job of this task that waits under the same key is joined: brought forward, never put off.
+            priority: higher ones are done first.
+            due_at: not before then; None: at once.
+
+        Returns:
+            the job's id, or that of the waiting one.
+        """
+        ...
+
+
+class Erasable(Protocol):
+    """Something that keeps copies or ids of memories outside the memory tables."""
+
+    def erase(self, namespace: str, memory_ids: Sequence[str]) -> dict[str, int]:
+        """Take out everything that tells of these memories; returns how much was removed, by place."""
+        ...

@@ -17,7 +17,7 @@ import numpy as np
 from memory.indexing import Indexer
 from memory.ingest import check_text
 from memory.lifecycle import as_known
-from memory.model import Kind, Memory, Selection
+from memory.model import SOURCE_KINDS, Kind, Memory, Selection
 from memory.ports import Searchable, Store
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
@@ -39,6 +39,7 @@ class Question:
     """What is asked.
 
     Attributes:
+        kinds: none: `SOURCE_KINDS`.
         as_of: hides what occurred or was not valid then; known_at: hides what was recorded later.
         now: the time from which "last week" is read; None: the clock's.
         filter: only memories for which it holds as they are now.
@@ -113,7 +114,7 @@ class Recaller:
         scope = question.scope.within(who.bound)
         selection = Selection(
             scope=scope,
-            kinds=question.kinds,
+            kinds=question.kinds or SOURCE_KINDS,
             as_of=question.as_of,
             known_at=question.known_at,
             filter=question.filter,

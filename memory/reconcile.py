@@ -123,7 +123,7 @@ def _by_key(stored: Sequence[Memory]) -> dict[Key, list[Memory]]:
 
 
 def _fit(fact: Standing, memory: Memory) -> tuple[bool, int, float, int]:
-    """How well a stored fact is this one, smallest best: not merged away, shared sources, the nearest beginning, age."""
+    """How well a stored fact is this one, smallest best: not merged away, shared sources, nearest beginning, age."""
     merged_away = memory.state == "superseded" and memory.valid_to is None
     shared = len({*fact.sources} & {*memory.sources})
     apart = abs(((memory.valid_from or memory.created_at) - fact.valid_from).total_seconds())
@@ -144,11 +144,17 @@ def _memory(
         scope=ground.scope,
         frame=fact.triple.frame(),
     )
-    said = {"item": item, "state": state, "valid_from": fact.valid_from, "valid_to": fact.valid_to}
     if existing is None:
-        fresh = Memory(new_id(), ground.namespace, item, now, now, sources=fact.sources, deriver=ground.deriver)
-        return replace(fresh, **said)
-    moved = replace(existing, **said, sources=fact.sources, deriver=ground.deriver)
+        existing = Memory(new_id(), ground.namespace, item, now, now, version=0)
+    moved = replace(
+        existing,
+        item=item,
+        state=state,
+        valid_from=fact.valid_from,
+        valid_to=fact.valid_to,
+        sources=fact.sources,
+        deriver=ground.deriver,
+    )
     return existing if moved == existing else replace(moved, version=existing.version + 1, recorded_at=now)
 
 

@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 from memory.changes import ChangeLog
 from memory.consistency import Consistency
+from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
+from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.indexing import Indexer
 from memory.knowledge import Knowledge
 from memory.ports import Store
@@ -26,10 +29,17 @@ from recalld.core import access, log
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
-from recalld.core.db import Database
+from recalld.core.db import Connection, Database
 from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, RecalldError
 from recalld.core.ids import IdSource, UlidSource
-from recalld.jobs.worker import Worker
+from recalld.jobs.gate import Gate
+from recalld.jobs.model import QueueSettings
+from recalld.jobs.ports import JobQueue
+from recalld.jobs.queue import SqlJobQueue
+from recalld.jobs.runner import JobRunner, Task, Work
+from recalld.jobs.schedule import Scheduler, ScheduleSettings
+from recalld.jobs.tasks import Consolidate, Retention
+from recalld.jobs.worker import JobSteps, Worker
 from recalld.llm.ports import LanguageModel
 from recalld.llm.remote import OpenAICompatibleModel
 from recalld.models.folder import path_of
@@ -38,6 +48,8 @@ from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.token_codes import fingerprint, thresholds
 from retrieval.vector_exact import ExactVectorIndex
+
+JOBS_DROPPED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,11 @@ class Service:
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
-        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep)
+        self.gate = Gate()
+        self.consolidator = Consolidator(
+            make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids, (self.knowledge,)
+        )
+        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm
         self._counter: TokenCounter | None = None
         self._llm_lock = threading.Lock()
@@ -95,6 +111,50 @@ class Service:
         """The store within one write transaction, committed when the block ends."""
         with self.database.write() as connection:
             yield SqlStore(connection)
+
+    def jobs(self, connection: Connection) -> JobQueue:
+        """The queue within the transaction of a connection."""
+        return SqlJobQueue(connection, self.clock, self.ids, queue_settings(self.settings))
+
+    @contextmanager
+    def read_work(self) -> Iterator[Work]:
+        """Memories and queue within one read transaction."""
+        with self.database.read() as connection:
+            yield Work(SqlStore(connection), self.jobs(connection))
+
+    @contextmanager
+    def write_work(self) -> Iterator[Work]:
+        """Memories and queue within one write transaction, committed when the block ends."""
+        with self.database.write() as connection:
+            yield Work(SqlStore(connection), self.jobs(connection))
+
+    def job_runner(self) -> JobRunner:
+        """Carries on jobs of every task that this instance knows; each thread needs its own."""
+        settings = self.settings
+        tasks: tuple[Task, ...] = (
+            Consolidate(self.consolidator),
+            Retention(self.memories, self.read_store, self.indexer.apply_all, self.clock, settings.retention_days),
+        )
+        by_name = {task.name: task for task in tasks}
+        return JobRunner(by_name, self.read_work, self.write_work, self.gate, settings.job_lease_s / 3)
+
+    def scheduler(self) -> Scheduler:
+        """Puts in the queue what is due."""
+        settings = self.settings
+        schedules = ScheduleSettings(
+            settings.consolidation, settings.consolidation_idle_s, nightly_hour=settings.nightly_hour
+        )
+        return Scheduler(
+            self.read_work, self.write_work, self._namespaces, self.consolidator.seen, self.clock, schedules
+        )
+
+    def _namespaces(self) -> list[str]:
+        with self.database.read() as connection:
+            return access.list_namespaces(connection)
+
+    def _job_steps(self) -> JobSteps:
+        runner = self.job_runner()
+        return JobSteps(runner.advance, runner.failed, runner.release, self.scheduler().put_what_is_due)
 
     def llm(self) -> LanguageModel:
         """The language model, loaded at its first use.
@@ -139,9 +199,11 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: drop old idempotency keys, refresh SQLite's statistics."""
+        """What the worker does once a minute: drop old idempotency keys and ended jobs, refresh SQLite's statistics."""
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
+            old = self.clock.now() - timedelta(days=self.settings.job_keep_days)
+            self.jobs(connection).drop_ended(old, JOBS_DROPPED_AT_ONCE)
         self.database.optimize()
 
     def close(self) -> None:
@@ -159,6 +221,16 @@ class Service:
                 return
         with self.database.write() as connection:
             access.ensure_namespace(connection, access.DEFAULT_NAMESPACE, self.clock)
+
+
+def queue_settings(settings: Settings) -> QueueSettings:
+    """The queue's part of the settings."""
+    return QueueSettings(lease_s=settings.job_lease_s, attempts_max=settings.job_attempts_max)
+
+
+def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
+    """What consolidation derives, in this order."""
+    return (SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens)),)
 
 
 def make_encoder(settings: Settings) -> Encoder:

@@ -1,1 +1,1 @@
-"""What is derived from what was said: each deriver a pure function from memories to what it proposes. Nothing here writes."""
+"""What is derived from memories, without a language model: one deriver a file."""

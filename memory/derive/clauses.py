@@ -35,8 +35,8 @@ _SUPPOSED: Final = re.compile(
 _SUBJECT: Final = re.compile(r"(?<![\w'’-])(?P<who>I|[Ww]e)(?=['’ ])")
 _BEFORE: Final = re.compile(
     r"(?:^|[,;:(–—-]|\b(?:and|but|so|because|since|as|plus|although|though|while|then|also|yes|yeah|well|oh|actually"
-    r"|honestly|now|currently|lately|recently|today|yesterday|the way|anyway|personally|hey|hi|\w+ly|ago|(?:last|this|one|other|next"
-    r"|past|every|on)\s+\w+))\s*$",
+    r"|honestly|now|currently|lately|recently|today|yesterday|the way|anyway|personally|hey|hi|\w+ly|ago"
+    r"|(?:last|this|one|other|next|past|every|on)\s+\w+))\s*$",
     re.IGNORECASE,
 )
 _ADVERB: Final = (
@@ -53,7 +53,10 @@ _VERB: Final = re.compile(
     rf"(?P<aux>(?:\s*(?:{_AUXILIARY})(?![\w’']))*)(?P<adverbs>(?:\s+(?:{_ADVERB}|never|not)(?=\s))*)"
     rf"(?P<more>(?:\s+(?:{_AUXILIARY})(?=\s))*)(?P<adverbs2>(?:\s+(?:{_ADVERB}))*)\s+(?P<verb>[A-Za-z]+(?:['’-]\w+)*)"
 )
-_MODAL: Final = frozenset(["d", "ll", "will", "would", "can", "could", "should", "shall", "might", "may", "must", "won't", "wouldn't", "can't", "cannot", "couldn't", "shouldn't", "gotta", "wanna", "get"])  # fmt: skip
+_MODAL: Final = frozenset(
+    {"d", "ll", "will", "would", "can", "could", "should", "shall", "might", "may", "must", "get", "gotta", "wanna"}
+    | {"won't", "wouldn't", "can't", "cannot", "couldn't", "shouldn't"}
+)
 _NEXT_CLAUSE: Final = re.compile(
     r"[;\n]|\s+[-–—]+\s+|[.!?]+(?=\s|$)"
     r"|,?\s+(?:because|although|though|whereas|so that|which|considering|especially|even though|whenever|given that"

@@ -6,31 +6,50 @@ feeling, saying and asking, whose objects are not facts about the speaker, and l
 
 from typing import Final
 
-HABITS: Final = frozenset(
-    ["live", "work", "love", "like", "enjoy", "adore", "prefer", "hate", "dislike", "own", "have", "play", "study", "teach", "speak", "run", "drive", "collect", "volunteer", "use", "practice", "practise", "attend", "eat", "cook", "drink", "write", "watch", "go", "take", "belong", "follow", "support", "manage", "grow", "raise", "train", "commute", "travel", "sing", "dance", "paint", "draw", "bake", "knit", "swim", "hike", "bike", "climb", "ski", "surf", "camp", "exercise", "meditate", "suffer", "specialize", "specialise", "major", "rent", "pay", "earn", "save", "coach", "lead", "design", "sell", "host", "wear", "sleep", "wake", "visit", "smoke", "avoid", "fish", "ride", "walk", "garden", "code", "photograph", "blog", "stream", "tutor", "mentor", "babysit", "keep"]
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+HABITS: Final = _words(
+    "live work love like enjoy adore prefer hate dislike own have play study teach speak run drive collect volunteer "
+    "use practice practise attend eat cook drink write watch go take belong follow support manage grow raise train "
+    "commute travel sing dance paint draw bake knit swim hike bike climb ski surf camp exercise meditate suffer "
+    "specialize specialise major rent pay earn save coach lead design sell host wear sleep wake visit smoke avoid "
+    "fish ride walk garden code photograph blog stream tutor mentor babysit keep"
 )
 """Verbs whose plain present tells a habit, a state or a taste."""
 
-IRREGULAR: Final = {  # past: participle
-    "went": "gone", "took": "taken", "saw": "seen", "met": "met", "bought": "bought", "got": "gotten", "began": "begun",
-    "left": "left", "won": "won", "lost": "lost", "ran": "run", "wrote": "written", "read": "read", "built": "built",
-    "sent": "sent", "spent": "spent", "drove": "driven", "flew": "flown", "ate": "eaten", "drank": "drunk",
-    "broke": "broken", "fell": "fallen", "became": "become", "grew": "grown", "held": "held", "led": "led",
-    "taught": "taught", "caught": "caught", "brought": "brought", "sold": "sold", "sang": "sung", "swam": "swum",
-    "wore": "worn", "quit": "quit", "chose": "chosen", "made": "made", "gave": "given", "found": "found", "did": "done",
-    "set": "set", "hit": "hit", "cut": "cut", "rode": "ridden", "drew": "drawn", "shot": "shot", "paid": "paid",
-    "hurt": "hurt", "hired": "hired", "put": "put", "ordered": "ordered", "kept": "kept", "lent": "lent", "beat": "beaten",
-    "woke": "woken", "stood": "stood", "slept": "slept", "fed": "fed", "dug": "dug", "bit": "bitten", "hung": "hung",
-}  # fmt: skip
+IRREGULAR: Final = dict(
+    pair.split(":")
+    for pair in _words(
+        "went:gone took:taken saw:seen met:met bought:bought got:gotten began:begun left:left won:won lost:lost "
+        "ran:run wrote:written read:read built:built sent:sent spent:spent drove:driven flew:flown ate:eaten "
+        "drank:drunk broke:broken fell:fallen became:become grew:grown held:held led:led taught:taught "
+        "caught:caught brought:brought sold:sold sang:sung swam:swum wore:worn quit:quit chose:chosen made:made "
+        "gave:given found:found did:done set:set hit:hit cut:cut rode:ridden drew:drawn shot:shot paid:paid "
+        "hurt:hurt hired:hired put:put ordered:ordered kept:kept lent:lent beat:beaten woke:woken stood:stood "
+        "slept:slept fed:fed dug:dug bit:bitten hung:hung "
+    )
+)
+"""Past forms that are not regular, with their participles."""
 PAST_OF: Final = {participle: past for past, participle in IRREGULAR.items()} | {"been": "was", "got": "got"}
 
-NO_EVENT: Final = frozenset(
-    ["thought", "wanted", "needed", "tried", "asked", "mentioned", "said", "noticed", "realized", "realised", "heard", "felt", "wondered", "hoped", "guessed", "figured", "forgot", "meant", "used", "loved", "liked", "knew", "told", "seemed", "looked", "appreciated", "enjoyed", "believed", "understood", "remembered", "agreed", "feared", "worried", "hated", "preferred", "expected", "imagined", "supposed", "assumed", "saw", "struggled", "wished", "cared", "missed", "talked", "considered", "discussed", "doubted", "found", "had", "did", "kept", "made", "gave", "got", "put", "set", "tended", "managed", "need", "seed", "indeed", "feed", "speed", "happened", "decided", "ended", "interested", "excited", "concerned", "confused", "stressed", "inspired", "amazed", "honored", "blessed", "thrilled", "tired", "bored", "scared", "surprised", "relieved", "impressed", "overwhelmed", "determined", "committed", "hit", "cut", "relied", "based", "planned", "stayed", "stuck", "kind", "fascinated", "began", "turned", "came"]
+NO_EVENT: Final = _words(
+    "thought wanted needed tried asked mentioned said noticed realized realised heard felt wondered hoped guessed "
+    "figured forgot meant used loved liked knew told seemed looked appreciated enjoyed believed understood remembered "
+    "agreed feared worried hated preferred expected imagined supposed assumed saw struggled wished cared missed "
+    "talked considered discussed doubted found had did kept made gave got put set tended managed need seed indeed "
+    "feed speed happened decided ended interested excited concerned confused stressed inspired amazed honored blessed "
+    "thrilled tired bored scared surprised relieved impressed overwhelmed determined committed hit cut relied based "
+    "planned stayed stuck kind fascinated began turned came"
 )
 """Past verbs and participles that tell no event by themselves."""
 
-PASSIVES: Final = frozenset(
-    ["born", "diagnosed", "promoted", "hired", "fired", "laid", "raised", "accepted", "invited", "selected", "elected", "awarded", "given", "offered", "assigned", "admitted", "transferred", "nominated", "chosen", "appointed", "licensed", "certified", "trained", "injured", "hospitalized", "hospitalised", "robbed", "approved", "rejected", "granted", "adopted", "drafted", "recruited", "signed"]
+PASSIVES: Final = _words(
+    "born diagnosed promoted hired fired laid raised accepted invited selected elected awarded given offered assigned "
+    "admitted transferred nominated chosen appointed licensed certified trained injured hospitalized hospitalised "
+    "robbed approved rejected granted adopted drafted recruited signed"
 )
 """Participles of what happens to somebody, not of how somebody feels."""
 
@@ -41,15 +60,20 @@ LIGHT_NOUNS: Final = (
 )
 """Nouns that tell nothing by themselves."""
 
-EVENTS_WITH_ARTICLE: Final = frozenset(["got", "made", "found", "gave", "did", "had", "set", "saw"])
+EVENTS_WITH_ARTICLE: Final = _words("got made found gave did had set saw")
 """Light verbs, events only with a thing as their object ("got a new job")."""
 
-DOING: Final = frozenset(
-    ["working", "learning", "studying", "training", "living", "volunteering", "teaching", "writing", "reading", "building", "developing", "running", "renting", "saving", "taking", "practicing", "practising", "attending", "playing", "using", "eating", "growing", "raising", "recovering", "dating", "seeing", "applying", "researching", "preparing", "organizing", "organising", "hosting", "renovating", "coaching", "mentoring", "collaborating", "designing", "collecting", "planning", "creating", "painting", "joining", "visiting", "traveling", "travelling", "moving", "selling", "starting", "launching", "implementing", "migrating", "watching", "cooking", "baking", "knitting", "hiking", "tracking", "following", "majoring", "interning", "freelancing", "managing", "leading", "targeting", "aiming", "expecting", "meeting", "leaving", "loving", "enjoying"]
+DOING: Final = _words(
+    "working learning studying training living volunteering teaching writing reading building developing running "
+    "renting saving taking practicing practising attending playing using eating growing raising recovering dating "
+    "seeing applying researching preparing organizing organising hosting renovating coaching mentoring collaborating "
+    "designing collecting planning creating painting joining visiting traveling travelling moving selling starting "
+    "launching implementing migrating watching cooking baking knitting hiking tracking following majoring interning "
+    "freelancing managing leading targeting aiming expecting meeting leaving loving enjoying"
 )
 """Verbs whose progressive tells what somebody is doing these days."""
 
-FUTURE_DOING: Final = frozenset(["planning", "joining", "visiting", "starting", "moving", "launching", "leaving", "hosting", "meeting"])
+FUTURE_DOING: Final = _words("planning joining visiting starting moving launching leaving hosting meeting")
 
 STATES: Final = (
     "allergic to|married to|engaged to|based in|from|into|interested in|afraid of|good at|passionate about|fluent in"
@@ -74,9 +98,11 @@ KIN: Final = (
     "|dog|cat|puppy|kitten|horse|rabbit|parrot|hamster|turtle|pup|pet"
 )
 """Those whom a name belongs to: relations and pets are closed classes."""
-SEVERAL: Final = frozenset({"friend", "close friend", "colleague", "coworker", "co-worker", "cousin", "sister", "brother",
-                            "son", "daughter", "aunt", "uncle", "dog", "cat", "neighbor", "neighbour", "niece", "nephew",
-                            "teacher", "tutor", "assistant", "kitten", "puppy", "pup", "pet", "roommate", "mentor"})  # fmt: skip
+SEVERAL: Final = _words(
+    "friend colleague coworker co-worker cousin sister brother son daughter aunt uncle dog cat neighbor neighbour niece"
+    " nephew teacher tutor assistant kitten puppy pup pet roommate mentor"
+) | {"close friend"}
+"""Of those, the ones of whom somebody may have several."""
 
 PARTICLES: Final = (
     "up for|up to|up with|out to|out of|out for|away from|back to|back from|down to|into|onto|to|for|in|at|with|on|from"
@@ -94,7 +120,7 @@ def third_person(verb: str) -> str:
     return f"{verb}es" if verb.endswith(("s", "sh", "ch", "x", "z", "o")) else f"{verb}s"
 
 
-STATES_IN_PROGRESS: Final = frozenset({"live", "work", "love", "enjoy", "use"})
+STATES_IN_PROGRESS: Final = _words("enjoy live love use work")
 """Verbs of which the progressive says the same as the plain present."""
 
 

@@ -48,8 +48,8 @@ MEMORY_CHARS_MAX: Final = 8000
 
 _PARTICLE: Final = re.compile(rf"\s+(?P<particle>{PARTICLES})(?=\s)", re.IGNORECASE)
 _PRONOUN: Final = re.compile(
-    r"^(?:it|that|this|them|you|him|her|his|its|their|your|these|those|what|how|why|when|where|whether|ones?|some|so|all"
-    r"|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like|both|each other|who|whatever"
+    r"^(?:it|that|this|them|you|him|her|his|its|their|your|these|those|what|how|why|when|where|whether|ones?|some|so"
+    r"|all|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like|both|each other|who|whatever"
     r"|any|too|as|such|every|another|well|up|out|it['’]s)\b"
     r"|\b(?:it|them|they|he|she|you|your|yours|him|these|those|myself|something|there|that)\b"
     r"|\b(?:this|that)\s+(?!week|month|year|summer|winter|spring|fall|autumn|morning|evening|afternoon|weekend|season)"
@@ -70,7 +70,8 @@ _NOUN: Final = re.compile(
     r"(?P<object>(?:an?)\s+(?!bit\b|little\b|lot\b|while\b|few\b|big fan\b|huge fan\b)\S.*)", re.DOTALL
 )
 _SLOT_END: Final = re.compile(
-    r",\s+(?![A-Z])|\s+(?:with|for|because|and|as|but|near|at|doing|where|right|then|full|these|since|in|on|by|of my|to)\s"
+    r",\s+(?![A-Z])"
+    r"|\s+(?:with|for|because|and|as|but|near|at|doing|where|right|then|full|these|since|in|on|by|of my|to)\s"
 )
 _PERSONAL: Final = re.compile(r"\b(my|our|me|us|myself|ourselves)\b")
 _AND_DID: Final = re.compile(
@@ -227,9 +228,9 @@ def _event(shown: str, clause: Clause, told: list[Told]) -> Reading | None:
         return None
     if clause.verb == "got" and clause.tense == "perfect":
         return _reading(shown, clause, told, "has", clause.verb_end) if _ARTICLE.match(rest) else None
-    if not clause.never and (verb in NO_EVENT or verb in EVENTS_WITH_ARTICLE):
-        if verb not in EVENTS_WITH_ARTICLE or not _ARTICLE.match(rest):
-            return None
+    light = verb in EVENTS_WITH_ARTICLE and not _ARTICLE.match(rest)
+    if not clause.never and (light or (verb in NO_EVENT and verb not in EVENTS_WITH_ARTICLE)):
+        return None
     passive = clause.tense == "passive"
     predicate, at = _with_particle(shown, clause, f"was {clause.verb}" if passive else verb)
     if predicate in _HOME and not clause.denied and _PLACE.match(shown[at : clause.end].strip()):

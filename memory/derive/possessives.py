@@ -16,7 +16,10 @@ _NAME: Final = r"[A-Z][a-z]+(?:\s+[A-Z][a-z]+)?"
 _END: Final = (
     r"(?=[.!?;\n]|,\s|\s+(?:and|but|so|because|which|who|since|if|though|while|when|considering|thanks|after|due)\b|$)"
 )
-_VALUE: Final = rf"(?P<object>(?:about\s+|around\s+|now\s+)?(?:an?\s+|the\s+)?(?:[$€£]?\d[\w.,:/%$€£-]*|{_NAME}\b|called|named)[^.!?;\n]*?)"
+_VALUE: Final = (
+    r"(?P<object>(?:about\s+|around\s+|now\s+)?(?:an?\s+|the\s+)?"
+    rf"(?:[$€£]?\d[\w.,:/%$€£-]*|{_NAME}\b|called|named)[^.!?;\n]*?)"
+)
 _IS: Final = re.compile(
     rf"\b(?P<my>[Mm]y|[Oo]ur)\s+{_NOUNS}(?P<ended>\s+(?:used to be|was|is no longer))?(?(ended)|\s*(?:is|are|['’]s))"
     rf"\s+(?:now\s+|currently\s+|actually\s+|called\s+|named\s+|set (?:to|for|at)\s+|scheduled for\s+)*{_VALUE}{_END}"
@@ -34,14 +37,18 @@ _CHANGE: Final = (
     r"(?:changed|moved|switched|updated|adjusted|increased|raised|extended|reduced|lowered|cut|rescheduled|postponed"
     r"|upgraded|improved|revised|bumped|pushed|grown|dropped|shifted|expanded)"
 )
-_QUANTITY: Final = r"(?:[$€£]?\d[\w.,:/%$€£-]*(?:\s+(?!(?:on|in|at|for|to|and|by|with|from|after|but|so|which|since|because)\b)[A-Za-z%]+)?|[A-Z][a-z]+(?:\s+\d{1,2}(?:st|nd|rd|th)?)?)"
+_QUANTITY: Final = (
+    r"(?:[$€£]?\d[\w.,:/%$€£-]*"
+    r"(?:\s+(?!(?:on|in|at|for|to|and|by|with|from|after|but|so|which|since|because)\b)[A-Za-z%]+)?"
+    r"|[A-Z][a-z]+(?:\s+\d{1,2}(?:st|nd|rd|th)?)?)"
+)
 _CHANGED: Final = re.compile(
     rf"\b(?:{_CHANGE}\s+(?:my|our|the)\s+{_NOUNS}|(?:[Mm]y|[Oo]ur|[Tt]he)\s+(?P<noun2>(?:[a-zA-Z][\w'’/-]*\s+){{0,3}}?"
     rf"[a-zA-Z][\w'’/-]*)\s+(?:has\s+|have\s+|was\s+|were\s+|been\s+|recently\s+|just\s+)*{_CHANGE})"
     rf"(?:\s+from\s+(?P<old>{_QUANTITY}))?\s+to\s+(?P<object>{_QUANTITY})"
 )
 _BAD_NOUN: Final = re.compile(
-    r"^(?:question|goal here|point|guess|concern|issue|problem|plan|thought|fear|understanding|code|current code|hope)s?$"
+    r"^(?:question|goal here|point|guess|concern|issue|problem|plan|thought|fear|understanding|code|hope)s?$"
     r"|\b(?:is|are|was|that|which|who|and|of|in|on|to|for|with|has|have|i)\b",
     re.IGNORECASE,
 )

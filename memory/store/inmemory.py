@@ -15,7 +15,7 @@ import numpy as np
 
 from memory.ingest import lexical_terms, row_traits
 from memory.lifecycle import close, held_at
-from memory.model import Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
+from memory.model import EVERY_CHANGE, Change, ChangeSelection, Deriver, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store.columns import session_codes
 from memory.store.filters_sql import NAMED_VALUES, as_number
@@ -37,6 +37,7 @@ class _State:
     changes: list[Change] = field(default_factory=list)
     recalls: dict[str, tuple[str, Recalled]] = field(default_factory=dict)
     votes: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+    derived: dict[tuple[str, str], tuple[Deriver, int]] = field(default_factory=dict)
     last_row: int = 0
     last_entry: int = 0
 
@@ -220,7 +221,7 @@ class InMemoryStore:
                 found[memory.row] = Votes(votes.count(True), votes.count(False))
         return found
 
-    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = ChangeSelection()) -> list[Change]:
+    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
         mine = [change for change in self._state.changes if change.namespace == namespace]
         if wanted.before is not None:
             mine = mine[: next((at for at, each in enumerate(mine) if each.id == wanted.before), 0)]
@@ -267,7 +268,56 @@ class InMemoryStore:
     def waiting(self) -> int:
         return len(self._state.outbox)
 
+    # DerivedStore
+
+    def newest_change(self, namespace: str) -> int:
+        return max((number for number, _ in self._news(namespace)), default=0)
+
+    def unseen_since(self, namespace: str, after: int) -> tuple[datetime, datetime] | None:
+        moments = [change.at for number, change in self._news(namespace) if number > after]
+        return (moments[0], moments[-1]) if moments else None
+
+    def range_end(self, namespace: str, after: int, memories_max: int) -> int:
+        end, total = after, 0
+        for number, change in self._news(namespace):
+            if number > after:
+                if total and total + len(change.memory_ids) > memories_max:
+                    break
+                end, total = number, total + len(change.memory_ids)
+        return end
+
+    def changed(self, namespace: str, after: int, until: int) -> list[tuple[Scope, str]]:
+        touched = {i for number, change in self._news(namespace) if after < number <= until for i in change.memory_ids}
+        found = [m for m in self._of(namespace) if m.id in touched and m.deriver is None]
+        found.sort(key=lambda m: (*((value is not None, value or "") for value in m.item.scope.values()), m.row))
+        return [(memory.item.scope, memory.id) for memory in found]
+
+    def session(self, namespace: str, scope: Scope, limit: int) -> list[Memory]:
+        mine = [m for m in self._of(namespace) if m.item.scope == scope and m.deriver is None]
+        newest = sorted(mine, key=lambda m: -m.row)[:limit]
+        return sorted(newest, key=lambda m: (m.order_at, m.row))
+
+    def derived_by(self, namespace: str, deriver_name: str, source_ids: Sequence[str]) -> list[Memory]:
+        made = [m for m in self._of(namespace) if m.deriver is not None and m.deriver.name == deriver_name]
+        return sorted((m for m in made if set(m.sources) & set(source_ids)), key=lambda m: m.row)
+
+    def derived_until(self, namespace: str, made_by: Deriver) -> int:
+        version, number = self._state.derived.get((namespace, made_by.name), (made_by, 0))
+        return number if version == made_by else 0
+
+    def set_derived_until(self, namespace: str, made_by: Deriver, number: int) -> None:
+        self._state.derived[namespace, made_by.name] = (made_by, number)
+
     # inside
+
+    def _news(self, namespace: str) -> list[tuple[int, Change]]:
+        """What callers changed, with numbers from 1 over all namespaces."""
+        numbered = enumerate(self._state.changes, 1)
+        return [
+            (n, change)
+            for n, change in numbered
+            if change.namespace == namespace and change.digest is None and change.action != "derive"
+        ]
 
     def _of(self, namespace: str) -> list[Memory]:
         return [memory for memory in self._state.rows.values() if memory.namespace == namespace]

@@ -31,9 +31,10 @@ from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import close
-from memory.model import Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
+from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store import changes_sql, columns, feedback_sql, fulltext
+from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
 from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
@@ -75,8 +76,8 @@ FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_
 """).bindparams(bindparam("rows", expanding=True))
 
 
-class SqlStore:
-    """Memories, search and ledger, within the transaction of `connection`."""
+class SqlStore(DerivedRows):
+    """Memories, search, ledger and what is derived, within the transaction of `connection`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -261,7 +262,7 @@ class SqlStore:
     def feedback(self, namespace: str, memory_id: str | None = None) -> dict[int, Votes]:
         return feedback_sql.votes(self._connection, namespace, memory_id)
 
-    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = ChangeSelection()) -> list[Change]:
+    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
         return changes_sql.find(self._connection, namespace, limit, wanted)
 
     def change(self, namespace: str, change_id: str) -> Change | None:
@@ -295,21 +296,21 @@ class SqlStore:
 
     # inside
 
-    def _link(self, namespace: str, derived: Sequence[Memory]) -> None:
-        links = [
-            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
-            for memory in derived
-            for source in sorted({*memory.sources})
-        ]
-        if links:
-            self._connection.execute(insert(sources), links)
-
     def _read(self, where: Iterable[Any], limit: int | None = None) -> list[Memory]:
         query = select(memories).where(*where).order_by(memories.c.row.desc())
         rows = self._connection.execute(query.limit(limit) if limit is not None else query).all()
         derived = [row.id for row in rows if row.deriver_name is not None]
         origins = self._sources_of(derived)
         return [memory_of(row, row.id, row.row, tuple(origins.get(row.id, ())), deriver_of(row)) for row in rows]
+
+    def _link(self, namespace: str, derived: Sequence[Memory]) -> None:
+        links = [
+            {"memory_id": memory.id, "source_id": source, "namespace": namespace}
+            for memory in derived
+            for source in memory.sources
+        ]
+        if links:
+            self._connection.execute(insert(sources), links)
 
     def _sources_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

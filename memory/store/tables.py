@@ -7,6 +7,7 @@
     changes 1--* change_memories    what was decided, on which memories
     recalls 1--* recall_memories    what was given, best first
     recall_memories 1--1 feedback   whether it was of use
+    derived_until                   up to which change each deriver has seen a namespace
 
 Invariants: `row` is never reused (AUTOINCREMENT), so that an index can never take a new memory for an erased one;
 `external_id` is unique within namespace and exact scope.
@@ -125,6 +126,8 @@ changes = Table(
     Column("undone_by", Text),
     Index("ix_changes_namespace", "namespace", "number"),
     Index("ix_changes_digest", "namespace", "digest"),
+    # What callers did, which derivers follow: a decision of theirs has a digest.
+    Index("ix_changes_news", "namespace", "number", sqlite_where=text("digest IS NULL")),
     sqlite_autoincrement=True,
 )
 
@@ -167,4 +170,13 @@ feedback = Table(
     Column("useful", Boolean, nullable=False),
     Column("at", UtcTime, nullable=False),
     Index("ix_feedback_namespace", "namespace", "memory_id", "useful"),
+)
+
+derived_until = Table(
+    "derived_until",
+    metadata,
+    Column("namespace", Text, primary_key=True),
+    Column("deriver_name", Text, primary_key=True),
+    Column("deriver_version", Text, nullable=False),
+    Column("change_number", Integer, nullable=False),
 )

@@ -80,7 +80,19 @@ class Settings(BaseSettings, Limits):
         description="passages not indexed yet that a recall encodes itself, so that it sees the caller's writes",
     )
     idempotency_hours: int = Field(24, ge=1, description="how long an Idempotency-Key is remembered")
-    worker: bool = Field(True, description="whether `serve` applies the outbox itself")
+    worker: bool = Field(True, description="whether `serve` applies the outbox and does jobs itself")
+    consolidation: Literal["idle", "nightly", "off"] = Field(
+        "idle",
+        description="when what changed is consolidated without being asked: once writing pauses, at night, never",
+    )
+    consolidation_idle_s: float = Field(30.0, ge=0, description="pause in writing after which `idle` begins")
+    nightly_hour: int = Field(3, ge=0, le=23, description="hour (UTC) from which the day's nightly jobs are done")
+    summary_tokens: int = Field(160, ge=16, le=4096, description="longest session summary")
+    retention_days: int = Field(30, ge=0, description="how long a forgotten memory is kept before it is erased")
+    job_lease_s: float = Field(30.0, ge=1, description="how long a worker that says nothing keeps a job")
+    job_attempts_max: int = Field(5, ge=1, description="tries of one step before a job goes to the dead letter")
+    job_keep_days: int = Field(7, ge=1, description="how long jobs that succeeded or were cancelled are listed")
+    job_streams_max: int = Field(64, ge=1, description="most streams of job events at once")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="`auto`: text on a terminal, else JSON")
 

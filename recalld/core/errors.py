@@ -11,6 +11,7 @@ limits; they never hold memory text, a query or a key, because they are shown an
       Forbidden                       forbidden            403
       NotFound                        not_found            404
       Conflict                        conflict             409
+        LeaseLost                     lease_lost           409
       Gone                            gone                 410
       PreconditionFailed              precondition_failed  412
       TooLarge                        too_large            413
@@ -109,6 +110,13 @@ class Conflict(RecalldError):
     code = "conflict"
     status = 409
     title = "Conflict"
+
+
+class LeaseLost(Conflict):
+    """A job is no longer this worker's: another one has claimed it, or it was cancelled; its step is void."""
+
+    code = "lease_lost"
+    title = "Lease lost"
 
 
 class Gone(RecalldError):

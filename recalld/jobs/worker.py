@@ -1,13 +1,16 @@
-"""The background loop: applies the outbox, writes what may wait, and does the upkeep.
+"""The background loops: one applies the outbox, writes what may wait, and does the upkeep; the other carries on jobs.
 
-It runs as a thread inside `recalld serve` and as `recalld worker`; any number may run at once, because each step
-takes the index's writer lock or one SQL transaction. This is one of the two edges at which any error is caught: it is
-logged and tried again later, with a growing pause, so that one bad moment never stops the loop, nor one step another.
+They run as threads inside `recalld serve` and as `recalld worker`; any number may run at once, because each step
+takes the index's writer lock or one SQL transaction, and a job is claimed by lease. Two threads, so that a long job
+does not keep new memories from the index. This is one of the two edges at which any error is caught: it is logged and
+tried again later, with a growing pause, so that one bad moment never stops a loop, nor one step another; a job whose
+step raised is told to its queue, which decides when it is tried again.
 """
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from recalld.core import log
@@ -17,12 +20,33 @@ logger = log.get("worker")
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Pauses in seconds: between looks at the outbox, between upkeep, and after an error (doubling up to the last)."""
+    """Pauses in seconds: between looks at the outbox, at the queue and at schedules, between upkeep, and after an error
+    (doubling up to the last).
+    """
 
     poll_s: float = 0.2
+    jobs_poll_s: float = 0.5
+    schedule_s: float = 5.0
     upkeep_s: float = 60.0
     error_pause_s: float = 0.5
     error_pause_s_max: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobSteps:
+    """What the loop over jobs calls.
+
+    Attributes:
+        advance: carries a job on by one step; 0 where there is none.
+        failed: tells the queue that the step at hand raised; 0 where there is none.
+        release: gives the job at hand back.
+        schedule: puts in the queue what is due.
+    """
+
+    advance: Callable[[], int]
+    failed: Callable[[Exception], int]
+    release: Callable[[], None]
+    schedule: Callable[[], int]
 
 
 class Worker:
@@ -32,6 +56,7 @@ class Worker:
         apply: applies a batch of the outbox; returns how many entries there were.
         flush: writes what requests left to be written later.
         upkeep: what is done once a minute.
+        jobs: the steps of the loop over jobs; None: there is none.
     """
 
     def __init__(
@@ -40,13 +65,16 @@ class Worker:
         flush: Callable[[], None],
         upkeep: Callable[[], None],
         settings: WorkerSettings = WorkerSettings(),
+        jobs: JobSteps | None = None,
     ) -> None:
         self._apply = apply
         self._flush = flush
         self._upkeep = upkeep
         self._settings = settings
+        self._jobs = jobs
         self._stopped = threading.Event()
         self._woken = threading.Event()
+        self._asked = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -55,13 +83,14 @@ class Worker:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at the outbox now rather than at the next poll."""
+        """Look at the outbox and the queue now rather than at the next poll."""
         self._woken.set()
+        self._asked.set()
 
     def request_stop(self) -> None:
         """Let the loop end after the step at hand. Not for a signal handler: setting an event in one can deadlock."""
         self._stopped.set()
-        self._woken.set()
+        self.wake()
 
     def stop(self) -> None:
         """Let the loop end, and return when it has."""
@@ -71,7 +100,41 @@ class Worker:
             self._thread = None
 
     def run(self) -> None:
-        """The loop; returns after `stop`."""
+        """Both loops; returns after `stop`."""
+        beside = (
+            None if self._jobs is None else threading.Thread(target=self._run_jobs, args=(self._jobs,), daemon=True)
+        )
+        if beside is not None:
+            beside.start()
+        self._run_outbox()
+        if beside is not None:
+            beside.join()
+
+    def _run_jobs(self, jobs: JobSteps) -> None:
+        settings = self._settings
+        schedule_due = monotonic()
+        while not self._stopped.is_set():
+            if monotonic() >= schedule_due:
+                self._attempt(jobs.schedule, settings.schedule_s)
+                schedule_due = monotonic() + settings.schedule_s
+            done = self._advance(jobs)
+            if done is None:
+                self._stopped.wait(settings.error_pause_s)
+            elif not done:
+                self._asked.wait(settings.jobs_poll_s)
+                self._asked.clear()
+        self._attempt(jobs.release, 0.0)
+
+    def _advance(self, jobs: JobSteps) -> int | None:
+        try:
+            return jobs.advance()
+        except Exception as error:
+            told = self._attempt(partial(jobs.failed, error), self._settings.error_pause_s)
+            if told == 0:
+                logger.error("claim_failed", error=type(error).__name__)
+            return told or None
+
+    def _run_outbox(self) -> None:
         settings = self._settings
         pause_s = settings.error_pause_s
         upkeep_due = monotonic()
