@@ -29,10 +29,10 @@ _OPPOSITE: dict[str, tuple[State, State]] = {  # action: the state that it led t
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """A part of the change log, newest first; `next_id` continues it, None at its end."""
+    """A part of the change log, newest first; `next_number` continues it, None at its end."""
 
     items: list[Change]
-    next_id: str | None
+    next_number: int | None
 
 
 class ChangeLog:
@@ -47,7 +47,7 @@ class ChangeLog:
         """A page of changes, newest first, of those that are wholly in the scope that the key may see."""
         bound = replace(wanted, scope=wanted.scope.within(who.bound))
         found = store.changes(who.namespace, limit + 1, bound)
-        return ChangePage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+        return ChangePage(found[:limit], found[limit - 1].number if len(found) > limit else None)
 
     def undo(self, store: Store, who: Principal, change_id: str) -> Change:
         """Take a change back; returns the change that does.

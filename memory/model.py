@@ -127,6 +127,7 @@ class Change:
     Attributes:
         digest: what names a decision that is taken by rule, so that it is not taken twice, nor again once it is undone.
         undone_by: the change that took it back.
+        number: its place in the log, given by the store; not told by `==`.
     """
 
     id: str
@@ -137,11 +138,12 @@ class Change:
     at: datetime
     digest: str | None = None
     undone_by: str | None = None
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSelection:
-    """Which changes: every field that is given must match; `before` is the id of the last one of the page before.
+    """Which changes: every field that is given must match; `before_number` is a page's end.
 
     A change is in a scope when every memory that it is on is, and there is one.
     """
@@ -149,7 +151,7 @@ class ChangeSelection:
     scope: Scope = EVERYTHING
     actions: tuple[Action, ...] = ()
     memory_id: str | None = None
-    before: str | None = None
+    before_number: int | None = None
 
 
 EVERY_CHANGE = ChangeSelection()

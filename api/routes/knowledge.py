@@ -10,8 +10,6 @@ from api.routes.memories import Cursor, Limit, ScopeOf, check_limit
 from api.schemas import MemoryOut, Name, PageOut, Time, WithoutNul
 from api.schemas_changes import ChangeOut, ChangePageOut
 from memory.model import Action, ChangeSelection, Selection
-from recalld.core.errors import InvalidInput
-from recalld.core.ids import is_id
 
 router = APIRouter(prefix="/v1", tags=["knowledge"], route_class=JsonRoute)
 
@@ -54,12 +52,13 @@ def list_changes(
 ) -> ChangePageOut:
     """What was decided, newest first: of a scope, the changes all of whose memories are in it."""
     check_limit(limit, service)
-    if cursor is not None and not is_id("chg", cursor):
-        raise InvalidInput.of("cursor", "is not a cursor that this list gave")
-    wanted = ChangeSelection(scope, tuple(kind or ()), memory_id, cursor)
+    list_name = f"{who.namespace}/changes"
+    wanted = ChangeSelection(scope, tuple(kind or ()), memory_id, decode_cursor(list_name, cursor))
     with service.read_store() as store:
         page = service.changes.select(store, who, wanted, limit)
-    return ChangePageOut(items=[ChangeOut.of(change) for change in page.items], next_cursor=page.next_id)
+    return ChangePageOut(
+        items=[ChangeOut.of(change) for change in page.items], next_cursor=encode_cursor(list_name, page.next_number)
+    )
 
 
 @router.post("/changes/{change_id}/undo", response_model=ChangeOut)

@@ -36,6 +36,7 @@ from recalld_client.errors import (
     UnexpectedReply,
 )
 from recalld_client.models import (
+    Change,
     Chat,
     Citation,
     Context,
@@ -64,6 +65,7 @@ __all__ = [
     "AsyncChatStream",
     "AsyncRecalld",
     "AsyncScope",
+    "Change",
     "Chat",
     "ChatStream",
     "Citation",

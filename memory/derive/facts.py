@@ -49,8 +49,8 @@ MEMORY_CHARS_MAX: Final = 8000
 _PARTICLE: Final = re.compile(rf"\s+(?P<particle>{PARTICLES})(?=\s)", re.IGNORECASE)
 _PRONOUN: Final = re.compile(
     r"^(?:it|that|this|them|you|him|her|his|its|their|your|these|those|what|how|why|when|where|whether|ones?|some|so"
-    r"|all|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like|both|each other|who|whatever"
-    r"|any|too|as|such|every|another|well|up|out|it['’]s)\b"
+    r"|all|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like|both|each other|who"
+    r"|whatever|any|too|as|such|every|another|well|up|out|it['’]s)\b"
     r"|\b(?:it|them|they|he|she|you|your|yours|him|these|those|myself|something|there|that)\b"
     r"|\b(?:this|that)\s+(?!week|month|year|summer|winter|spring|fall|autumn|morning|evening|afternoon|weekend|season)"
     r"|^(?:(?:an?|the|my|our|some|more|good|great|big|little|same|other|new)\s+)*"

@@ -47,9 +47,8 @@ def find(connection: Connection, namespace: str, limit: int, wanted: ChangeSelec
     if wanted.memory_id is not None:
         about = select(links.change_number).where(links.memory_id == wanted.memory_id)
         where.append(c.number.in_(about))
-    if wanted.before is not None:
-        before = select(c.number).where(c.namespace == namespace, c.id == wanted.before).scalar_subquery()
-        where.append(c.number < before)
+    if wanted.before_number is not None:
+        where.append(c.number < wanted.before_number)
     found = connection.execute(select(changes).where(*where).order_by(c.number.desc()).limit(limit)).all()
     return _with_memories(connection, found)
 
@@ -111,6 +110,16 @@ def _with_memories(connection: Connection, found: Sequence[Row[Any]]) -> list[Ch
         for link in connection.execute(links.order_by(change_memories.c.place)):
             ids[link.change_number].append(link.memory_id)
     return [
-        Change(row.id, row.namespace, row.action, row.reason, tuple(ids[row.number]), row.at, row.digest, row.undone_by)
+        Change(
+            row.id,
+            row.namespace,
+            row.action,
+            row.reason,
+            tuple(ids[row.number]),
+            row.at,
+            row.digest,
+            row.undone_by,
+            row.number,
+        )
         for row in found
     ]

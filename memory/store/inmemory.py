@@ -199,7 +199,7 @@ class InMemoryStore:
     # Ledger
 
     def record_change(self, change: Change) -> None:
-        self._state.changes.append(change)
+        self._state.changes.append(replace(change, number=len(self._state.changes) + 1))
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
         self._state.recalls[recall_id] = (namespace, Recalled(scope, tuple(ids)))
@@ -223,8 +223,8 @@ class InMemoryStore:
 
     def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
         mine = [change for change in self._state.changes if change.namespace == namespace]
-        if wanted.before is not None:
-            mine = mine[: next((at for at, each in enumerate(mine) if each.id == wanted.before), 0)]
+        if wanted.before_number is not None:
+            mine = [change for change in mine if change.number < wanted.before_number]
         scopes = {memory.id: memory.item.scope for memory in self._of(namespace)}
         return [
             change

@@ -58,12 +58,14 @@ class Operation:
     method: str
     path: str
 
-    def call(self, client: TestClient, memory_id: str = "mem_x", **request: Any) -> httpx2.Response:
+    def call(
+        self, client: TestClient, memory_id: str = "mem_x", change_id: str = "chg_x", **request: Any
+    ) -> httpx2.Response:
         """Send its sample, or what `request` says instead."""
         if SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
             request["json"] = SAMPLES[self.id]
         return client.request(
-            self.method, self.path.replace("{memory_id}", memory_id).replace("{change_id}", "chg_x"), **request
+            self.method, self.path.replace("{memory_id}", memory_id).replace("{change_id}", change_id), **request
         )
 
 

@@ -40,6 +40,7 @@ class Owner:
     ids: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
     recalls: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -123,6 +124,8 @@ def fill(client: TestClient, owner: Owner) -> None:
         owner.cursors.append(client.get(path).json()["next_cursor"])
     for _ in range(2):
         owner.recalls.append(client.post("/v1/recall", json={"query": "lighthouse"}).json()["recall_id"])
+    owner.changes = [change["id"] for change in client.get("/v1/changes").json()["items"]]
+    owner.cursors.append(client.get("/v1/changes?limit=1").json()["next_cursor"])
     vote = {"recall_id": owner.recalls[0], "memory_id": owner.ids[2], "useful": True}
     client.post("/v1/feedback", json=vote)
 
@@ -138,6 +141,7 @@ def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
 
 SCOPE = some(user_id=anything("ann", "bob", "x"), agent_id=anything("x"), session_id=anything(*SESSIONS))
 KINDS = st.lists(anything("turn", "document", "summary"), max_size=2)
+ACTIONS = st.lists(anything("add", "forget", "undo", "supersede"), max_size=2)
 CONDITION = anything(
     *({"user_id": user} for user in ("ann", "bob")),
     *({name: {"exists": True}} for name in ("id", "speaker", "metadata.secret")),
@@ -195,6 +199,11 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "session_id": anything(*SESSIONS),
     "kind": KINDS,
     "state": st.lists(anything("active", "forgotten", "superseded"), max_size=3),
+    "subject": anything("user", "x"),
+    "predicate": anything("lives in", "x"),
+    "as_of": anything(*TIMES),
+    "known_at": anything(*TIMES),
+    "memory_id": anything("mem_x", "mem_y"),
     "since": anything(*TIMES),
     "until": anything(*TIMES),
     "text": anything(*WORDS),
@@ -216,9 +225,11 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
     for parameter in world.parameters[operation.id]:
         name = parameter["name"]
         if parameter["in"] == "path":
-            request[name] = draw(ids | anything(*who.ids))
+            changes = anything("chg_x", *(change for owner in world.owners for change in owner.changes))
+            request[name] = draw(ids | anything(*who.ids) if name == "memory_id" else changes | anything(*who.changes))
         elif draw(st.booleans()):
-            strategy = cursors if name == "cursor" else PARAMETERS[name.lower()]
+            actions = name == "kind" and operation.id == "list_changes"
+            strategy = cursors if name == "cursor" else ACTIONS if actions else PARAMETERS[name.lower()]
             request["params" if parameter["in"] == "query" else "headers"][name] = draw(strategy)
     if operation.id == "erase_memory" and request["memory_id"] in who.ids:
         request["memory_id"] = "mem_x"
@@ -253,7 +264,9 @@ def test_no_request_of_one_shows_or_changes_what_is_anothers(world: World, name:
         statuses[reply.status_code] += 1
         told = shown(reply)
         for other in world.others(who):
-            assert [secret for secret in (other.secret, *other.ids, *other.recalls) if secret in told] == []
+            assert [
+                secret for secret in (other.secret, *other.ids, *other.recalls, *other.changes) if secret in told
+            ] == []
         assert world.rows_of(world.others(who)) == before
 
     holds()
