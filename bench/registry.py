@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench import beam, calibration, corpora, durability, ingest, locomo, longmemeval, multihop
+from bench import beam, calibration, corpora, durability, facts, ingest, locomo, longmemeval, multihop
 from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
@@ -16,6 +16,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "hotpot": Benchmark("recall of supporting paragraphs, HotpotQA", partial(multihop.run, corpora.hotpot)),
     "musique": Benchmark("recall of supporting paragraphs, MuSiQue", partial(multihop.run, corpora.musique)),
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
+    "facts": Benchmark(
+        "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
+    ),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
 }

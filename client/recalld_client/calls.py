@@ -78,7 +78,9 @@ class Listing(Generic[P]):
     def call(self) -> Call[P]:
         """The request for the next page."""
         size = PAGE_ITEMS if self.remaining is None else min(PAGE_ITEMS, self.remaining)
-        return Call("GET", self.path, reads(self.pages), params=(*self.params, ("limit", str(size)), *query(cursor=self.cursor)))
+        return Call(
+            "GET", self.path, reads(self.pages), params=(*self.params, ("limit", str(size)), *query(cursor=self.cursor))
+        )
 
     def after(self, page: P) -> "Listing[P] | None":
         """What is left to read after a page; None at the end."""

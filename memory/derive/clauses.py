@@ -58,7 +58,7 @@ _MODAL: Final = frozenset(
     | {"won't", "wouldn't", "can't", "cannot", "couldn't", "shouldn't"}
 )
 _NEXT_CLAUSE: Final = re.compile(
-    r"[;\n]|\s+[-–—]+\s+|[.!?]+(?=\s|$)"
+    r"[;\n]|\s+[-–—]+\s+"
     r"|,?\s+(?:because|although|though|whereas|so that|which|considering|especially|even though|whenever|given that"
     r"|whether|unless|if|but|where|who|hence)\b"
     r"|,?\s+(?:since|while|when|as|until|before|after|once)\s+(?:I|we|it|he|she|they|my|you)\b"
@@ -182,7 +182,9 @@ def _tense(auxiliaries: list[str], verb: str) -> Tense | None:
         return "going"
     if words & {"ve", "have", "haven't", "had", "hadn't"}:
         if "been" in words:
-            return "progressive" if verb.endswith("ing") else "passive" if verb in PASSIVES else "perfect"
+            if verb.endswith("ing"):
+                return "progressive"
+            return "passive" if verb in PASSIVES else None if is_past(verb) else "perfect"
         return "perfect"
     if words & {"was", "were", "wasn't", "weren't"}:
         return "passive" if verb in PASSIVES else None

@@ -56,9 +56,12 @@ PASSIVES: Final = _words(
 LIGHT_NOUNS: Final = (
     "things?|stuff|chance|time|lot|lots|bit|way|moments?|shot|look|break|steps?|part|amount|idea|point|care|notes?|sure"
     "|action|advantage|place|opportunity|feeling|sense|kind|sort|couple|work|vibes?|best|mind|day|word|advice|hang|feel"
-    "|support|mess|decision|list|right|moves?|question|problem|issue|suggestions?|ideas?|tips?|strategies|structure"
+    "|support|mess|decision|list|right|moves?|few|number|projects?|pics?|photos?|pictures?|bunch|question|problem|issue|suggestions?|ideas?|tips?|strategies|structure"
 )
 """Nouns that tell nothing by themselves."""
+
+COMPLETIONS: Final = _words("completed finished achieved reached passed earned saved submitted read")
+"""Verbs that tell an end: what is told "by" a time had happened by then."""
 
 EVENTS_WITH_ARTICLE: Final = _words("got made found gave did had set saw")
 """Light verbs, events only with a thing as their object ("got a new job")."""

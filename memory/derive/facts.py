@@ -20,6 +20,7 @@ from typing import Final
 
 from memory.derive.clauses import Clause, clauses, readable
 from memory.derive.fact_words import (
+    COMPLETIONS,
     DOING,
     EVENTS_WITH_ARTICLE,
     FUTURE_DOING,
@@ -35,7 +36,7 @@ from memory.derive.fact_words import (
     event_verb,
     third_person,
 )
-from memory.derive.moments import Told, dated, moments, trimmed
+from memory.derive.moments import Told, dated, moments, plausible, trimmed, with_lead
 from memory.derive.possessives import possessives
 from memory.facts import SINGLE_VALUED, Statement, Triple
 from memory.model import Deriver, Memory
@@ -48,8 +49,8 @@ MEMORY_CHARS_MAX: Final = 8000
 
 _PARTICLE: Final = re.compile(rf"\s+(?P<particle>{PARTICLES})(?=\s)", re.IGNORECASE)
 _PRONOUN: Final = re.compile(
-    r"^(?:it|that|this|them|you|him|her|his|its|their|your|these|those|what|how|why|when|where|whether|ones?|some|so"
-    r"|all|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like|both|each other|who"
+    r"^(?:and|or|but|make sure|it|that|this|them|you|him|her|his|its|their|your|these|those|what|how|why|when|where|whether"
+    r"|ones?|some|so|all|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like|both|each other|who"
     r"|whatever|any|too|as|such|every|another|well|up|out|it['’]s)\b"
     r"|\b(?:it|them|they|he|she|you|your|yours|him|these|those|myself|something|there|that)\b"
     r"|\b(?:this|that)\s+(?!week|month|year|summer|winter|spring|fall|autumn|morning|evening|afternoon|weekend|season)"
@@ -61,7 +62,9 @@ _RELATIVE: Final = re.compile(
     r",?\s+(?:that|who|which|where|whom|whose)\s|\s+(?:I|we)(?:['’]\w+)?\s|,?\s+\b(?:to make sure|so)\b"
     r"|,\s+(?:by the way|of course|actually|you know|for now|honestly|speaking of|after all)\b"
 )
-_ADVERB_BEHIND: Final = re.compile(r"^(?:also|just|really|still|already|always|actually|finally|recently|currently)\s+")
+_ADVERB_BEHIND: Final = re.compile(
+    r"^(?:learning more about|also|just|really|still|already|always|actually|finally|recently|currently)\s+"
+)
 _ARTICLE: Final = re.compile(r"(?:an?|the|my|our|some|two|three|four|five|\d+)\b", re.IGNORECASE)
 _AGE: Final = re.compile(r"(?P<object>\d{1,3})(?:\s+years?\s+old|-years?-old)?\s*(?:$|,|and\b)", re.IGNORECASE)
 _STATE: Final = re.compile(rf"(?P<state>{STATES})\s+(?P<object>\S.*)", re.IGNORECASE | re.DOTALL)
@@ -74,9 +77,16 @@ _SLOT_END: Final = re.compile(
     r"|\s+(?:with|for|because|and|as|but|near|at|doing|where|right|then|full|these|since|in|on|by|of my|to)\s"
 )
 _PERSONAL: Final = re.compile(r"\b(my|our|me|us|myself|ourselves)\b")
+_DID: Final = rf"(?:\w+\s+)?(?:[a-z]{{3,}}ed|had|was|were|{'|'.join(sorted(IRREGULAR))})\b"
 _AND_DID: Final = re.compile(
-    rf",?\s+(?:and|then|,)\s+(?:\w+\s+)?(?:[a-z]{{3,}}ed|{'|'.join(IRREGULAR)})\b|,\s+(?:\w{{3,}}ing)\b"
+    rf",?\s+(?:and|then)\s+{_DID}|,\s+{_DID}|,\s+(?:\w{{3,}}ing)\b"
+    r"|\s+and\s+(?:\w+\s+){1,4}(?:is|are|was|were|has|have)\b"
 )
+_EMPTY: Final = re.compile(
+    r"(?:(?:the|an?|my|our|what|how|to|for|in|on|at|of|and|hard|together|apart|through|forward|nuts|crazy|ahead|using|going"
+    r"|doing|being|getting|well|online|mostly)\b\s*)*"
+)
+_OPEN_QUOTE: Final = re.compile(r"(?:^|\s)(?:['‘](?=[A-Z])[^'’]*|[\"“][^\"”]*)$")
 _THEIR: Final = {
     "my": "their",
     "our": "their",
@@ -278,11 +288,13 @@ def _reading(
     begins: bool = False,
     planned: bool = False,
 ) -> Reading | None:
+    clause_end = clause.end
     start, end = trimmed(shown, at, clause.end if end is None else end, told)
     if adverb := _ADVERB_BEHIND.match(shown[start:end]):
         start += adverb.end()
     for tail in (_RELATIVE, _AND_DID, *((_SLOT_END,) if predicate in SINGLE_VALUED else ())):
         if cut := tail.search(shown, start, end):
+            clause_end = min(clause_end, cut.start())
             start, end = trimmed(shown, start, cut.start(), told)
     said = shown[start:end]
     if predicate in ("lives in", "works at") and not _PLACE.match(said):
@@ -303,19 +315,25 @@ def _reading(
         confidence=0.95 if sure else 0.8,
         begins=begins,
         planned=planned,
-        clause=(clause.start, clause.end),
+        clause=(clause.start, clause_end),
     )
 
 
 def _object_holds(said: str) -> bool:
     """Whether an object can be understood by itself."""
-    words = said.split()
-    return bool(words) and len(words) <= OBJECT_WORDS_MAX and "_" not in said and not _PRONOUN.search(said)
+    if not said or _EMPTY.fullmatch(said) or "_" in said or len(said.split()) > OBJECT_WORDS_MAX:
+        return False
+    return not _PRONOUN.search(said) and not _OPEN_QUOTE.search(said)
 
 
 def _statement(memory: Memory, subject: str, reading: Reading, told: list[Told]) -> Statement:
     shown = memory.item.text[reading.start : reading.end]
-    when = dated(told, reading.clause, planned=reading.planned, begins=reading.begins)
+    clause = with_lead(memory.item.text, reading.clause, told)
+    ended = reading.predicate.split()[0] in COMPLETIONS
+    when = dated(told, clause, planned=reading.planned, begins=reading.begins, ended=ended)
+    if reading.planned or reading.begins:
+        said_at = memory.item.occurred_at
+        when = plausible(memory.item.text, clause, said_at, when, planned=reading.planned)
     return Statement(
         triple=Triple(subject, reading.predicate, shown, reading.negated),
         text=reading.text.replace("{subject}", subject, 1),

@@ -12,13 +12,13 @@ from typing import Final
 from memory.derive.fact_words import KIN, SEVERAL
 
 _NOUNS: Final = r"(?P<noun>(?:[a-zA-Z][\w'’/-]*\s+){0,3}?[a-zA-Z][\w'’/-]*)"
-_NAME: Final = r"[A-Z][a-z]+(?:\s+[A-Z][a-z]+)?"
+_NAME: Final = r"(?!(?:Mrs?|Ms|Dr|Miss|Sir)\b)[A-Z][a-z]+(?:\s+[A-Z][a-z]+)?"
 _END: Final = (
     r"(?=[.!?;\n]|,\s|\s+(?:and|but|so|because|which|who|since|if|though|while|when|considering|thanks|after|due)\b|$)"
 )
 _VALUE: Final = (
     r"(?P<object>(?:about\s+|around\s+|now\s+)?(?:an?\s+|the\s+)?"
-    rf"(?:[$€£]?\d[\w.,:/%$€£-]*|{_NAME}\b|called|named)[^.!?;\n]*?)"
+    rf"(?:[$€£]?\d(?:[\w.,:/%$€£-]*[\w%])?|{_NAME}\b|called|named)[^.!?;\n]*?)"
 )
 _IS: Final = re.compile(
     rf"\b(?P<my>[Mm]y|[Oo]ur)\s+{_NOUNS}(?P<ended>\s+(?:used to be|was|is no longer))?(?(ended)|\s*(?:is|are|['’]s))"
@@ -38,7 +38,7 @@ _CHANGE: Final = (
     r"|upgraded|improved|revised|bumped|pushed|grown|dropped|shifted|expanded)"
 )
 _QUANTITY: Final = (
-    r"(?:[$€£]?\d[\w.,:/%$€£-]*"
+    r"(?:[$€£]?\d(?:[\w.,:/%$€£-]*[\w%])?"
     r"(?:\s+(?!(?:on|in|at|for|to|and|by|with|from|after|but|so|which|since|because)\b)[A-Za-z%]+)?"
     r"|[A-Z][a-z]+(?:\s+\d{1,2}(?:st|nd|rd|th)?)?)"
 )
