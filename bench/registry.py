@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from bench import beam, calibration, corpora, durability, facts, ingest, locomo, longmemeval, multihop
+from bench import beam, calibration, change, corpora, durability, facts, ingest, locomo, longmemeval, multihop
 from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "hotpot": Benchmark("recall of supporting paragraphs, HotpotQA", partial(multihop.run, corpora.hotpot)),
     "musique": Benchmark("recall of supporting paragraphs, MuSiQue", partial(multihop.run, corpora.musique)),
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
+    "change": Benchmark("links between turns that disagree, and what supersedes what", change.run),
     "facts": Benchmark(
         "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
     ),

@@ -139,7 +139,7 @@ def _closed(runs: Runs, ending: Statement) -> Runs:
     why = "its source says that it is over"
     at = next((at for at, run in enumerate(runs) if _is_open(run) and _says(run, ending.triple)), None)
     if at is None:
-        return [*runs, Standing((ending,), ending.said_at, None, why)]
+        return [*runs, Standing((ending,), max(ending.said_at, ending.from_when), None, why)]
     run = runs[at]
     joined = replace(
         run, statements=(*run.statements, ending), valid_to=max(ending.from_when, run.valid_from), reason=why

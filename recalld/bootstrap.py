@@ -20,6 +20,7 @@ from memory.context import TokenCounter
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.indexing import Indexer
 from memory.knowledge import Knowledge
+from memory.linking import Linker
 from memory.ports import Store
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
@@ -92,7 +93,11 @@ class Service:
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
         self.gate = Gate()
         self.consolidator = Consolidator(
-            make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids, (self.knowledge,)
+            make_derivers(settings, self.encoder),
+            self.read_store,
+            self.clock,
+            self.ids,
+            (self.knowledge, Linker(self.clock, self.ids)),
         )
         self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm

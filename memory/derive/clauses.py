@@ -51,7 +51,7 @@ _AUXILIARY: Final = (
 )
 _VERB: Final = re.compile(
     rf"(?P<aux>(?:\s*(?:{_AUXILIARY})(?![\w’']))*)(?P<adverbs>(?:\s+(?:{_ADVERB}|never|not)(?=\s))*)"
-    rf"(?P<more>(?:\s+(?:{_AUXILIARY})(?=\s))*)(?P<adverbs2>(?:\s+(?:{_ADVERB}))*)\s+(?P<verb>[A-Za-z]+(?:['’-]\w+)*)"
+    rf"(?P<more>(?:\s+(?:{_AUXILIARY})(?=\s))*)(?P<adverbs2>(?:\s+(?:{_ADVERB}))*)\s+(?P<verb>[A-Za-z0-9]+(?:['’-]\w+)*)"
 )
 _MODAL: Final = frozenset(
     {"d", "ll", "will", "would", "can", "could", "should", "shall", "might", "may", "must", "get", "gotta", "wanna"}

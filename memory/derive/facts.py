@@ -49,9 +49,9 @@ MEMORY_CHARS_MAX: Final = 8000
 
 _PARTICLE: Final = re.compile(rf"\s+(?P<particle>{PARTICLES})(?=\s)", re.IGNORECASE)
 _PRONOUN: Final = re.compile(
-    r"^(?:and|or|but|make sure|it|that|this|them|you|him|her|his|its|their|your|these|those|what|how|why|when|where|whether"
-    r"|ones?|some|so|all|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like|both|each other|who"
-    r"|whatever|any|too|as|such|every|another|well|up|out|it['’]s)\b"
+    r"^(?:and|or|but|make sure|it|that|this|them|you|him|her|his|its|their|your|these|those|what|how|why|when|where"
+    r"|whether|ones?|some|so|all|everything|something|anything|nothing|me|us|there|here|more|much|many|to|not|if|like"
+    r"|both|each other|who|whatever|any|too|as|such|every|another|well|up|out|it['’]s)\b"
     r"|\b(?:it|them|they|he|she|you|your|yours|him|these|those|myself|something|there|that)\b"
     r"|\b(?:this|that)\s+(?!week|month|year|summer|winter|spring|fall|autumn|morning|evening|afternoon|weekend|season)"
     r"|^(?:(?:an?|the|my|our|some|more|good|great|big|little|same|other|new)\s+)*"
@@ -115,6 +115,7 @@ class Reading:
     begins: bool = False
     planned: bool = False
     clause: tuple[int, int] = (0, 0)
+    whole: bool = False
 
 
 def read(memory: Memory) -> list[Statement]:
@@ -128,14 +129,21 @@ def read(memory: Memory) -> list[Statement]:
     shown = readable(item.text)
     told = moments(shown, item.occurred_at)
     subject = item.speaker or SPEAKER
+    owned = list(possessives_of(shown, told))
+    said = [each for each in _of_clauses(shown, told) if not any(_says_it(other, each) for other in owned)]
     statements = [
         _statement(memory, subject, reading, told)
-        for reading in sorted({*_of_clauses(shown, told), *possessives_of(shown, told)}, key=lambda each: each.start)
+        for reading in sorted({*said, *owned}, key=lambda each: (each.start, each.end, each.predicate))
     ]
     seen: dict[tuple[str, str, str, bool], Statement] = {}
     for statement in statements:
         seen.setdefault(statement.triple.key, statement)
     return list(seen.values())
+
+
+def _says_it(owned: Reading, other: Reading) -> bool:
+    """Whether what is owned is all that another reading of the same words says."""
+    return owned.whole and other.clause[0] <= owned.start < other.clause[1]
 
 
 def possessives_of(shown: str, told: list[Told]) -> Iterator[Reading]:
@@ -153,6 +161,7 @@ def possessives_of(shown: str, told: list[Told]) -> Iterator[Reading]:
                 unique=found.unique,
                 replaces=found.replaces,
                 clause=(found.clause_start, found.clause_end),
+                whole=found.whole,
             )
 
 

@@ -57,7 +57,11 @@ _ADJECTIVES: Final = re.compile(r"^(?:new|current|updated|increased|revised|old|
 
 @dataclass(frozen=True, slots=True)
 class Possessive:
-    """One find: `[start, end)` is the value, `[clause_start, clause_end)` all of it."""
+    """One find: `[start, end)` is the value, `[clause_start, clause_end)` all of it.
+
+    Attributes:
+        whole: whether that is all that its clause says.
+    """
 
     predicate: str
     start: int
@@ -68,6 +72,7 @@ class Possessive:
     unique: bool = False
     ended: bool = False
     replaces: str | None = None
+    whole: bool = False
 
 
 def possessives(text: str) -> Iterator[Possessive]:
@@ -77,7 +82,7 @@ def possessives(text: str) -> Iterator[Possessive]:
     for found in _CHANGED.finditer(text):
         noun = _noun(found["noun"] or found["noun2"])
         if noun:
-            yield _found(found, noun, unique=True, replaces=found["old"])
+            yield _found(found, noun, unique=True, replaces=found["old"], whole=True)
     for found in _FAVORITE.finditer(text):
         yield _found(found, found["noun"].lower())
     for rule in (_KIN_NAME, _NAME_KIN):
@@ -98,7 +103,13 @@ def _noun(noun: str) -> str | None:
 
 
 def _found(
-    found: re.Match[str], predicate: str, *, unique: bool = False, ended: bool = False, replaces: str | None = None
+    found: re.Match[str],
+    predicate: str,
+    *,
+    unique: bool = False,
+    ended: bool = False,
+    replaces: str | None = None,
+    whole: bool = False,
 ) -> Possessive:
     return Possessive(
         predicate,
@@ -107,4 +118,5 @@ def _found(
         unique=unique,
         ended=ended,
         replaces=replaces,
+        whole=whole,
     )
