@@ -10,6 +10,7 @@ from memory.changes import ChangeLog
 from memory.knowledge import Knowledge
 from memory.model import Change, ChangeSelection, Item, Memory, Selection
 from memory.ports import Store
+from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.errors import Conflict, NotFound
 from recalld.core.scope import Scope
@@ -273,5 +274,30 @@ def test_facts_are_dated(stores: Stores, knowledge: Knowledge) -> None:
     assert found["user plans to visit Rome"].valid_from == said_at
 
 
-def item_of(memory: Memory) -> Item:
-    return memory.item
+def test_consolidation_learns_what_is_new_and_is_then_done(service: Service) -> None:
+    def consolidate() -> int:
+        place, written = None, 0
+        while True:
+            planned = service.consolidator.plan("default", place)
+            with service.write_store() as store:
+                place = service.consolidator.write(store, "default", planned)
+            written = place.written
+            if planned.ended:
+                return written
+
+    def add(text: str, day: int) -> None:
+        item = Item(
+            text, role="user", occurred_at=NOW + timedelta(days=day), scope=Scope("alice", session_id=f"s{day}")
+        )
+        with service.write_store() as store:
+            service.memories.add(store, WHO, [item])
+
+    add("I live in Porto.", 1)
+    assert consolidate() == 1
+    add("I moved to Lisbon yesterday.", 9)
+    assert consolidate() == 2
+    assert consolidate() == 0
+    with service.read_store() as store:
+        assert facts(store) == [("lives in", "Lisbon", "active", ""), ("lives in", "Porto", "superseded", "2026-03-22")]
+        seen = service.consolidator.seen(store, "default")
+        assert store.newest_change("default") == seen
