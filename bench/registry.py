@@ -5,10 +5,12 @@ from functools import partial
 from bench import (
     beam,
     calibration,
+    change,
     corpora,
     durability,
     end_to_end,
     erase,
+    facts,
     filtered,
     ingest,
     jobs,
@@ -33,6 +35,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
     "vector_index": Benchmark("nearest vectors: recall, memory and time beside other indexes", vector_index.run),
     "filtered": Benchmark("nearest vectors within a filter that keeps one row in a hundred", filtered.run),
+    "change": Benchmark("links between turns that disagree, and what supersedes what", change.run),
+    "facts": Benchmark(
+        "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
+    ),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),

@@ -69,6 +69,19 @@ class Derives(Protocol):
         ...
 
 
+class Learns(Protocol):
+    """Keeps what follows from memories of several sessions, and settles it with what is there itself."""
+
+    @property
+    def made_by(self) -> Deriver:
+        """Its name and version; another version learns everything again."""
+        ...
+
+    def learn(self, store: Store, namespace: str, sources: Sequence[Memory]) -> Sequence[Change]:
+        """Take in memories that are new or changed, in any state; a second time changes nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """How far a run is.
@@ -105,6 +118,7 @@ class Unit:
     scope: Scope
     memories: Sequence[Memory]
     proposed: Sequence[tuple[Deriver, Sequence[Proposal]]] = ()
+    changed: Sequence[Memory] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +133,31 @@ class Planned:
 
 
 class Consolidator:
-    """Plans and writes steps. `derivers` is the table that `recalld.bootstrap` hands in."""
+    """Plans and writes steps. `derivers` and `learners` are the tables that `recalld.bootstrap` hands in."""
 
-    def __init__(self, derivers: Sequence[Derives], read: StoreTransaction, clock: Clock, ids: IdSource) -> None:
+    def __init__(
+        self,
+        derivers: Sequence[Derives],
+        read: StoreTransaction,
+        clock: Clock,
+        ids: IdSource,
+        learners: Sequence[Learns] = (),
+    ) -> None:
         self._derivers = derivers
+        self._learners = learners
         self._read = read
         self._clock = clock
         self._ids = ids
 
     def seen(self, store: Store, namespace: str) -> int:
         """Up to which change every deriver has seen the namespace."""
-        if not self._derivers:
+        everyone = self._everyone()
+        if not everyone:
             return store.newest_change(namespace)
-        return min(store.derived_until(namespace, each.made_by) for each in self._derivers)
+        return min(store.derived_until(namespace, made_by) for made_by in everyone)
+
+    def _everyone(self) -> list[Deriver]:
+        return [each.made_by for each in self._derivers] + [each.made_by for each in self._learners]
 
     def plan(
         self,
@@ -174,9 +200,11 @@ class Consolidator:
             for made_by, proposals in unit.proposed:
                 wrote, erased = self._bring(store, namespace, unit, made_by, proposals)
                 written, removed = written + wrote, removed + erased
+            for learner in self._learners:
+                written += len(learner.learn(store, namespace, unit.changed))
         if planned.seen_until is not None:
-            for each in self._derivers:
-                store.set_derived_until(namespace, each.made_by, planned.seen_until)
+            for made_by in self._everyone():
+                store.set_derived_until(namespace, made_by, planned.seen_until)
         place = planned.place
         return replace(place, written=place.written + written, removed=place.removed + removed)
 
@@ -202,7 +230,7 @@ class Consolidator:
             active = _active(memories, self._clock.now())
             fresh = frozenset(ids) if changed is not None else frozenset(memory.id for memory in active)
             proposed = [(each.made_by, each.derive(active, fresh)) for each in self._derivers]
-            units.append(Unit(scope, memories, proposed))
+            units.append(Unit(scope, memories, proposed, [each for each in memories if each.id in fresh]))
             size += len(memories)
             if size >= STEP_MEMORIES:
                 break

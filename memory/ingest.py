@@ -191,7 +191,8 @@ def last_question(text: str) -> str | None:
 def row_traits(memory: Memory) -> int:
     """What a recall has to know of a memory without reading its text, as bits of `Trait`."""
     dated = Trait.DATED if memory.item.occurred_at is not None else Trait(0)
-    return int(traits(memory.item.text) | dated)
+    derived = Trait.DERIVED if memory.deriver is not None else Trait(0)
+    return int(traits(memory.item.text) | dated | derived)
 
 
 def content_digest(text: str) -> bytes:

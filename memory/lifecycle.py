@@ -8,7 +8,7 @@ forget / restore         -> new version in the other state; a second time change
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -72,6 +72,19 @@ def new_version(existing: Memory, item: Item, now: datetime) -> Memory:
 def close(version: Memory, successor: Memory) -> Memory:
     """`version` as it stands in the history once `successor` took its place."""
     return replace(version, superseded_at=successor.recorded_at)
+
+
+def as_known(history: Sequence[Memory], known_at: datetime) -> Memory:
+    """Of all versions, newest first, the one that was current at `known_at`; the first one before that."""
+    known = next((version for version in history if version.recorded_at <= known_at), history[-1])
+    return replace(known, row=history[0].row)
+
+
+def held_at(memory: Memory, moment: datetime) -> bool:
+    """Whether it held then; what was merged away never did by itself."""
+    if memory.valid_from is not None and memory.valid_from > moment:
+        return False
+    return memory.valid_to > moment if memory.valid_to is not None else memory.state != "superseded"
 
 
 def check_version(existing: Memory, if_match: str | None) -> None:

@@ -18,8 +18,12 @@ Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "r
 WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
 State = Literal["active", "superseded", "forgotten"]
 ErasureState = Literal["running", "succeeded", "failed"]
-Action = Literal["add", "update", "forget", "restore", "erase", "derive"]
+Action = Literal[
+    "add", "update", "forget", "restore", "erase", "derive",
+    "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "undo",
+]  # fmt: skip
 
+ACTIONS: tuple[Action, ...] = get_args(Action)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SOURCE_KINDS: tuple[Kind, ...] = get_args(WrittenKind)
 """What a recall looks at where it is not told: summaries and profiles repeat what these say."""
@@ -95,6 +99,9 @@ class Selection:
         known_at: hides what was first recorded later.
         before_row: only rows before this one (a page's end).
         filter: holds for the memory as it is now, whatever `known_at` says.
+        frame: values that top-level keys of its frame must have.
+        valid_at: hides what was not valid then, whenever it was said; what was merged away was never valid by itself.
+        derived: whether recalld derived it; None: either.
     """
 
     scope: Scope = EVERYTHING
@@ -109,11 +116,20 @@ class Selection:
     known_at: datetime | None = None
     before_row: int | None = None
     filter: Filter | None = None
+    frame: Mapping[str, str] = field(default_factory=dict)
+    valid_at: datetime | None = None
+    derived: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A decision that was taken: what, why, on which memories, when."""
+    """A decision that was taken: what, why, on which memories, when.
+
+    Attributes:
+        digest: what names a decision that is taken by rule, so that it is not taken twice, nor again once it is undone.
+        undone_by: the change that took it back.
+        number: its place in the log, given by the store; not told by `==`.
+    """
 
     id: str
     namespace: str
@@ -121,10 +137,29 @@ class Change:
     reason: str
     memory_ids: tuple[str, ...]
     at: datetime
+    digest: str | None = None
+    undone_by: str | None = None
+    number: int = field(default=0, compare=False)
 
     def of(self, memory_ids: tuple[str, ...]) -> "Change":
         """The same decision, telling only of these memories."""
         return replace(self, memory_ids=memory_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSelection:
+    """Which changes: every field that is given must match; `before_number` is a page's end.
+
+    A change is in a scope when every memory that it is on is, and there is one.
+    """
+
+    scope: Scope = EVERYTHING
+    actions: tuple[Action, ...] = ()
+    memory_id: str | None = None
+    before_number: int | None = None
+
+
+EVERY_CHANGE = ChangeSelection()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from memory.model import Change, Deriver, Erased, Memory, Recalled, Selection, Votes
+from memory.model import EVERY_CHANGE, Change, ChangeSelection, Deriver, Erased, Memory, Recalled, Selection, Votes
 from recalld.core.scope import Scope
 from retrieval.corpus import Columns
 from retrieval.ports import LexicalIndex, Rows
@@ -70,6 +70,10 @@ class MemoryStore(Protocol):
 
     def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
         """The newest `limit` memories that match and have not expired, newest arrival first."""
+        ...
+
+    def facts(self, namespace: str, scope: Scope, slots: Sequence[str]) -> list[Memory]:
+        """Derived facts of exactly this scope whose metadata names one of these slots, in any state, by row."""
         ...
 
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
@@ -144,8 +148,24 @@ class Ledger(Protocol):
         """The votes on each memory that has any, or on this one, by row."""
         ...
 
-    def changes(self, namespace: str, limit: int) -> list[Change]:
-        """The newest changes, newest first."""
+    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
+        """The newest changes that match, newest first."""
+        ...
+
+    def change(self, namespace: str, change_id: str) -> Change | None:
+        """One change; None where none of this namespace has the id."""
+        ...
+
+    def mark_undone(self, namespace: str, change_id: str, by: str | None) -> None:
+        """Say that a change was taken back by another one; None: that it stands again."""
+        ...
+
+    def decided(self, namespace: str, digests: Sequence[str]) -> frozenset[str]:
+        """Those of these decisions that were taken, whether or not they were undone since."""
+        ...
+
+    def undone(self, namespace: str) -> frozenset[str]:
+        """The digests of all decisions that were undone."""
         ...
 
     def counts(self, namespace: str) -> Counts:

@@ -16,6 +16,7 @@ import numpy as np
 
 from memory.indexing import Indexer
 from memory.ingest import check_text
+from memory.lifecycle import as_known
 from memory.model import SOURCE_KINDS, Kind, Memory, Selection
 from memory.ports import Searchable, Store
 from recalld.core.access import Principal
@@ -117,6 +118,8 @@ class Recaller:
             as_of=question.as_of,
             known_at=question.known_at,
             filter=question.filter,
+            # What was derived annotates what was said, and is searched where it is asked for.
+            derived=None if question.kinds else False,
         )
         now = self._clock.now()
         found = store.searchable(who.namespace, selection, now)
@@ -180,9 +183,7 @@ def _as_known(store: Store, memory: Memory, known_at: datetime) -> Memory:
     """The version that was current at `known_at`."""
     if memory.recorded_at <= known_at:
         return memory
-    versions = store.history(memory.namespace, memory.id)
-    known = next((version for version in versions if version.recorded_at <= known_at), versions[-1])
-    return replace(known, row=memory.row)
+    return as_known(store.history(memory.namespace, memory.id), known_at)
 
 
 def _newest(found: Searchable, passages_max: int) -> Rows:

@@ -7,6 +7,7 @@ scope, or expired, does not exist for it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from memory import lifecycle
@@ -90,6 +91,34 @@ class MemoryService:
     def select(self, store: MemoryStore, who: Principal, selection: Selection, limit: int) -> Page:
         """A page of memories, newest arrival first."""
         bound = replace(selection, scope=selection.scope.within(who.bound))
+        return self._page(store, who, bound, limit)
+
+    def facts(
+        self, store: MemoryStore, who: Principal, wanted: Selection, valid_at: datetime | None, limit: int
+    ) -> Page:
+        """Facts that held at `valid_at` (None: now) as far as was known at `wanted.known_at` (None: now), newest first.
+
+        A fact that ended, or was merged with another, shows only for a time before.
+        """
+        now = self._clock.now()
+        moment = valid_at or now
+        known_at = wanted.known_at
+        states: tuple[State, ...] = ("active", "superseded")
+        bound = replace(wanted, scope=wanted.scope.within(who.bound), kinds=("fact",), states=states)
+        if known_at is None:
+            return self._page(store, who, replace(bound, valid_at=moment), limit)
+        found: list[Memory] = []
+        place = bound.before_row
+        while len(found) <= limit:
+            candidates = store.select(who.namespace, replace(bound, before_row=place), now, limit + 1)
+            known = (lifecycle.as_known(store.history(who.namespace, each.id), known_at) for each in candidates)
+            found += [each for each in known if each.state in states and lifecycle.held_at(each, moment)]
+            if len(candidates) <= limit:
+                break
+            place = candidates[-1].row
+        return Page(found[:limit], found[limit - 1].row if len(found) > limit else None)
+
+    def _page(self, store: MemoryStore, who: Principal, bound: Selection, limit: int) -> Page:
         found = store.select(who.namespace, bound, self._clock.now(), limit + 1)
         return Page(found[:limit], found[limit - 1].row if len(found) > limit else None)
 

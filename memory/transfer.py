@@ -102,6 +102,8 @@ class _Change(_Line):
     reason: Annotated[str, Field(max_length=1000)]
     memory_ids: list[str]
     at: AwareDatetime
+    digest: str | None = None
+    undone_by: str | None = None
 
 
 class Totals(_Line):
@@ -167,6 +169,8 @@ class LineWriter:
     def change(self, change: Change) -> bytes:
         """A decision's line."""
         told = {"id": change.id, "action": change.action, "reason": change.reason}
+        by_rule = {"digest": change.digest, "undone_by": change.undone_by}
+        told |= {name: value for name, value in by_rule.items() if value is not None}
         self._counts["changes"] += 1
         return self._line({"change": {**told, "memory_ids": list(change.memory_ids), "at": format_utc(change.at)}})
 
@@ -271,7 +275,8 @@ def _value(line: bytes, number: int, namespace: str, limits: Limits) -> HeaderLi
         return found.end
     if found.change is not None:
         change = found.change
-        return Change(change.id, namespace, change.action, change.reason, tuple(change.memory_ids), change.at)
+        told = (change.id, namespace, change.action, change.reason, tuple(change.memory_ids), change.at)
+        return Change(*told, digest=change.digest, undone_by=change.undone_by)
     assert found.memory is not None
     return _moved(found.memory, number, namespace, limits)
 

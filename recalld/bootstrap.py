@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from memory.backup import Begin
+from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
@@ -22,6 +23,8 @@ from memory.erase import Elsewhere, Erasures, Target
 from memory.export import Exports
 from memory.imports import Imports
 from memory.indexing import Indexer
+from memory.knowledge import Knowledge
+from memory.linking import Linker
 from memory.model import Receipt
 from memory.ports import Store
 from memory.recall import Recaller
@@ -91,6 +94,8 @@ class Service:
         self.vectors = SegmentedVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings)
+        self.knowledge = Knowledge(self.clock, self.ids)
+        self.changes = ChangeLog(self.clock, self.ids, self.knowledge)
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
@@ -106,7 +111,13 @@ class Service:
             self.database, self.vectors, made_with, settings.spool_dir, self.clock, self.ids, settings
         )
         self.gate = Gate()
-        self.consolidator = Consolidator(make_derivers(settings, self.encoder), self.read_store, self.clock, self.ids)
+        self.consolidator = Consolidator(
+            make_derivers(settings, self.encoder),
+            self.read_store,
+            self.clock,
+            self.ids,
+            (self.knowledge, Linker(self.clock, self.ids)),
+        )
         self.tasks: dict[str, Task] = {task.name: task for task in self._own_tasks()}
         self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm

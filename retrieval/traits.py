@@ -28,8 +28,9 @@ class Trait(IntFlag):
     NUMBER = 32
     PLACE = 64
     PERSON = 128
-    # Not read off the text: whether it is known when it happened.
+    # Not read off the text: whether it is known when it happened, and whether recalld derived it.
     DATED = 256
+    DERIVED = 512
 
 
 _MONTH = (

@@ -37,6 +37,7 @@ from recalld_client.errors import (
 )
 from recalld_client.job_models import Job, JobProgress
 from recalld_client.models import (
+    Change,
     Chat,
     Citation,
     Context,
@@ -67,6 +68,7 @@ __all__ = [
     "AsyncChatStream",
     "AsyncRecalld",
     "AsyncScope",
+    "Change",
     "Chat",
     "ChatStream",
     "Citation",

@@ -6,7 +6,7 @@ compares the names, signatures and docstrings of the two.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack, overload
 
 from recalld_client import operations
 from recalld_client.async_jobs import AsyncWorking
@@ -14,7 +14,7 @@ from recalld_client.batches import acknowledging
 from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
 from recalld_client.files import fetch_async
-from recalld_client.models import Chat, Context, Feedback, Memory, Recall, Receipt
+from recalld_client.models import Change, ChangePage, Chat, Context, Feedback, Memory, Page, Recall, Receipt
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
 from recalld_client.streaming import AsyncChatStream
@@ -262,6 +262,39 @@ class AsyncBindable(AsyncWorking):
         """The memories that were derived from this one, newest first."""
         return self._pages(operations.derived(self._bound, memory_id, limit=limit))
 
+    def facts(
+        self,
+        *,
+        subject: str | None = None,
+        predicate: str | None = None,
+        as_of: Time | None = None,
+        known_at: Time | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Memory]:
+        """What stands, newest first; each has a `frame` of subject, predicate, object and negated.
+
+        Args:
+            subject, predicate: as in the frame.
+            as_of: what held then; left out: now.
+            known_at: as far as was known then; left out: now.
+            limit: at most so many; left out: all.
+        """
+        return self._pages(
+            operations.facts(
+                self._bound, subject=subject, predicate=predicate, as_of=as_of, known_at=known_at, limit=limit
+            )
+        )
+
+    def changes(
+        self, *, kind: str | Sequence[str] | None = None, memory_id: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Change]:
+        """What was decided and why, newest first; in a scope, the changes all of whose memories are in it."""
+        return self._pages(operations.changes(self._bound, kind=kind, memory_id=memory_id, limit=limit))
+
+    async def undo(self, change_id: str, *, idempotency_key: str | None = None) -> Change:
+        """Take a change back; deriving again does not take it anew. The result is a change that can be undone too."""
+        return await self._transport.send(operations.undo(change_id, idempotency_key=idempotency_key))
+
     async def recall(
         self,
         query: str,
@@ -415,12 +448,17 @@ class AsyncBindable(AsyncWorking):
             ),
         )
 
-    async def _pages(self, listing: Listing | None) -> AsyncIterator[Memory]:
-        while listing is not None:
-            page = await self._transport.send(listing.call())
-            for memory in page.items:
-                yield memory
-            listing = listing.after(page)
+    @overload
+    def _pages(self, listing: Listing[Page]) -> AsyncIterator[Memory]: ...
+    @overload
+    def _pages(self, listing: Listing[ChangePage]) -> AsyncIterator[Change]: ...
+    async def _pages(self, listing: Listing[Any]) -> AsyncIterator[Any]:
+        left: Listing[Any] | None = listing
+        while left is not None:
+            page = await self._transport.send(left.call())
+            for each in page.items:
+                yield each
+            left = left.after(page)
 
 
 class AsyncScope(AsyncBindable):

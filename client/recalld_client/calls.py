@@ -6,7 +6,7 @@ of a call sends the same bytes under the same `Idempotency-Key`.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from recalld_client import wire
 from recalld_client.errors import ApiError, FieldError, UnexpectedReply, of_status
 from recalld_client.job_models import Job, JobPage
-from recalld_client.models import Memory, Page, Readiness
+from recalld_client.models import ChangePage, Memory, Page, Readiness
 from recalld_client.retry import retry_after_s
 
 T = TypeVar("T")
@@ -61,31 +61,37 @@ class Call(Generic[T]):
     accepts: frozenset[int] = frozenset()
 
 
+P = TypeVar("P", bound=Page | ChangePage)
+
+
 @dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Generic[P]):
     """A list that is read page by page.
 
     Attributes:
+        pages: what a page is read as.
         remaining: how many memories are still wanted; None: all.
     """
 
     path: str
+    pages: type[P]
     params: tuple[tuple[str, str], ...] = ()
     remaining: int | None = None
     cursor: str | None = None
 
-    def call(self) -> Call[Page]:
+    def call(self) -> Call[P]:
         """The request for the next page."""
         size = PAGE_ITEMS if self.remaining is None else min(PAGE_ITEMS, self.remaining)
-        cursor = (("cursor", self.cursor),) if self.cursor is not None else ()
-        return Call("GET", self.path, reads(Page), params=(*self.params, ("limit", str(size)), *cursor))
+        return Call(
+            "GET", self.path, reads(self.pages), params=(*self.params, ("limit", str(size)), *query(cursor=self.cursor))
+        )
 
-    def after(self, page: Page) -> "Listing | None":
+    def after(self, page: P) -> "Listing[P] | None":
         """What is left to read after a page; None at the end."""
         remaining = None if self.remaining is None else self.remaining - len(page.items)
         if page.next_cursor is None or (remaining is not None and remaining <= 0):
             return None
-        return Listing(self.path, self.params, remaining, page.next_cursor)
+        return replace(self, remaining=remaining, cursor=page.next_cursor)
 
 
 def reads(model: type[M]) -> Callable[[Reply], M]:

@@ -98,6 +98,30 @@ class Rescan(Model):
     at: AwareDatetime | None = None
 
 
+class Change(Model):
+    """A decision that was taken.
+
+    Attributes:
+        kind: `add`, `confirm`, `supersede`, `possibly_supersedes`, `conflict`, `forget`, `undo`, ...
+        memory_ids: what it is on, the newer first.
+        undone_by: the change that took it back.
+    """
+
+    id: str
+    kind: str
+    reason: str
+    memory_ids: tuple[str, ...]
+    at: AwareDatetime
+    undone_by: str | None = None
+
+
+class ChangePage(Model):
+    """One page of changes; `next_cursor` is None on the last one."""
+
+    items: tuple[Change, ...]
+    next_cursor: str | None = None
+
+
 class Receipt(Model):
     """What an erasure removed.
 

@@ -20,6 +20,8 @@ from recalld_client.calls import Call, Listing, Reply, T, query, read_jobs, read
 from recalld_client.errors import InvalidValue
 from recalld_client.job_models import Job
 from recalld_client.models import (
+    Change,
+    ChangePage,
     Chat,
     Context,
     Embeddings,
@@ -27,6 +29,7 @@ from recalld_client.models import (
     Health,
     Imported,
     Memory,
+    Page,
     Readiness,
     Recall,
     Receipt,
@@ -124,7 +127,7 @@ def listing(
     metadata: Mapping[str, str | int | float | bool | None] | None = None,
     text: str | None = None,
     limit: int | None = None,
-) -> Listing:
+) -> Listing[Page]:
     """`GET /v1/memories`, page by page."""
     some = [(name, each) for name, given in (("kind", kind), ("state", state)) for each in wire.any_of(given, name)]
     found = query(since=_time(since, "since"), until=_time(until, "until"), text=text)
@@ -213,19 +216,48 @@ def restore(memory_id: str, *, if_match: int | None = None, idempotency_key: str
     return _write("POST", f"{_memory(memory_id)}/restore", reads(Memory), key=idempotency_key, if_match=if_match)
 
 
-def history(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing:
+def history(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing[Page]:
     """`GET /v1/memories/{id}/history`"""
     return _listing(f"{_memory(memory_id)}/history", bound, limit)
 
 
-def sources(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing:
+def sources(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing[Page]:
     """`GET /v1/memories/{id}/sources`"""
     return _listing(f"{_memory(memory_id)}/sources", bound, limit)
 
 
-def derived(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing:
+def derived(bound: Bound, memory_id: str, *, limit: int | None = None) -> Listing[Page]:
     """`GET /v1/memories/{id}/derived`"""
     return _listing(f"{_memory(memory_id)}/derived", bound, limit)
+
+
+def facts(
+    bound: Bound,
+    *,
+    subject: str | None = None,
+    predicate: str | None = None,
+    as_of: wire.Time | None = None,
+    known_at: wire.Time | None = None,
+    limit: int | None = None,
+) -> Listing[Page]:
+    """`GET /v1/facts`, page by page."""
+    moments = query(as_of=_time(as_of, "as_of"), known_at=_time(known_at, "known_at"))
+    return _listing("/v1/facts", bound, limit, (*query(subject=subject, predicate=predicate), *moments))
+
+
+def changes(
+    bound: Bound, *, kind: str | Sequence[str] | None = None, memory_id: str | None = None, limit: int | None = None
+) -> Listing[ChangePage]:
+    """`GET /v1/changes`, page by page."""
+    some = [("kind", each) for each in wire.any_of(kind, "kind")]
+    remaining = None if limit is None else wire.at_least(limit, "limit", 1)
+    return Listing("/v1/changes", ChangePage, (*bound.items(), *some, *query(memory_id=memory_id)), remaining)
+
+
+def undo(change_id: str, *, idempotency_key: str | None = None) -> Call[Change]:
+    """`POST /v1/changes/{id}/undo`"""
+    path = f"/v1/changes/{wire.path_part(change_id, 'change_id')}/undo"
+    return _write("POST", path, reads(Change), key=idempotency_key)
 
 
 def recall(
@@ -418,9 +450,9 @@ def _memory(memory_id: str) -> str:
     return f"{MEMORIES}/{wire.path_part(memory_id, 'memory_id')}"
 
 
-def _listing(path: str, bound: Bound, limit: int | None, params: tuple[tuple[str, str], ...] = ()) -> Listing:
+def _listing(path: str, bound: Bound, limit: int | None, params: tuple[tuple[str, str], ...] = ()) -> Listing[Page]:
     remaining = None if limit is None else wire.at_least(limit, "limit", 1)
-    return Listing(path, (*bound.items(), *params), remaining)
+    return Listing(path, Page, (*bound.items(), *params), remaining)
 
 
 def _question(

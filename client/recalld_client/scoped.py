@@ -6,7 +6,7 @@ test compares the names, signatures and docstrings of the two.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack, overload
 
 from recalld_client import operations
 from recalld_client.batches import acknowledging
@@ -14,7 +14,7 @@ from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
 from recalld_client.files import fetch
 from recalld_client.jobs import Working
-from recalld_client.models import Chat, Context, Feedback, Memory, Recall, Receipt
+from recalld_client.models import Change, ChangePage, Chat, Context, Feedback, Memory, Page, Recall, Receipt
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
 from recalld_client.streaming import ChatStream
@@ -250,6 +250,39 @@ class Bindable(Working):
         """The memories that were derived from this one, newest first."""
         return self._pages(operations.derived(self._bound, memory_id, limit=limit))
 
+    def facts(
+        self,
+        *,
+        subject: str | None = None,
+        predicate: str | None = None,
+        as_of: Time | None = None,
+        known_at: Time | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Memory]:
+        """What stands, newest first; each has a `frame` of subject, predicate, object and negated.
+
+        Args:
+            subject, predicate: as in the frame.
+            as_of: what held then; left out: now.
+            known_at: as far as was known then; left out: now.
+            limit: at most so many; left out: all.
+        """
+        return self._pages(
+            operations.facts(
+                self._bound, subject=subject, predicate=predicate, as_of=as_of, known_at=known_at, limit=limit
+            )
+        )
+
+    def changes(
+        self, *, kind: str | Sequence[str] | None = None, memory_id: str | None = None, limit: int | None = None
+    ) -> Iterator[Change]:
+        """What was decided and why, newest first; in a scope, the changes all of whose memories are in it."""
+        return self._pages(operations.changes(self._bound, kind=kind, memory_id=memory_id, limit=limit))
+
+    def undo(self, change_id: str, *, idempotency_key: str | None = None) -> Change:
+        """Take a change back; deriving again does not take it anew. The result is a change that can be undone too."""
+        return self._transport.send(operations.undo(change_id, idempotency_key=idempotency_key))
+
     def recall(
         self,
         query: str,
@@ -401,11 +434,16 @@ class Bindable(Working):
             ),
         )
 
-    def _pages(self, listing: Listing | None) -> Iterator[Memory]:
-        while listing is not None:
-            page = self._transport.send(listing.call())
+    @overload
+    def _pages(self, listing: Listing[Page]) -> Iterator[Memory]: ...
+    @overload
+    def _pages(self, listing: Listing[ChangePage]) -> Iterator[Change]: ...
+    def _pages(self, listing: Listing[Any]) -> Iterator[Any]:
+        left: Listing[Any] | None = listing
+        while left is not None:
+            page = self._transport.send(left.call())
             yield from page.items
-            listing = listing.after(page)
+            left = left.after(page)
 
 
 class Scope(Bindable):

@@ -81,7 +81,7 @@ class ColumnCache:
         """The columns of a selection; `where` says the same in SQL, where that is needed."""
         mark = mark_of(connection)
         told = tells_all(selection)
-        key = (selection.scope, selection.kinds, selection.states) if told else None
+        key = (selection.scope, selection.kinds, selection.states, selection.derived) if told else None
         before = self._kept.get(namespace)
         asked_before = before is not None and key in before.selected
         if not asked_before and self._few(connection, namespace, selection.scope):

@@ -20,12 +20,13 @@ from memory.store.tables import memories
 from retrieval.corpus import Columns, Speakers
 from retrieval.passages import PASSAGE_BITS, expand, rows_of
 from retrieval.ports import Rows
+from retrieval.traits import Trait
 
 _MICROSECONDS = len("2026-03-14T09:00:00.000000")
 _SEPARATOR = "\x1f"
 _NONE = -1
 # Of a selection, what a table can tell by itself.
-_TOLD = frozenset({"scope", "kinds", "states"})
+_TOLD = frozenset({"scope", "kinds", "states", "derived"})
 
 
 class Names:
@@ -131,6 +132,8 @@ class Table:
             if wanted is not None:
                 number = names.others.number(wanted)
                 held &= (column == number) & (number != _NONE)
+        if selection.derived is not None:
+            held &= ((self.traits & int(Trait.DERIVED)) != 0) == selection.derived
         return held
 
 

@@ -1,8 +1,8 @@
 """The SQL of consolidation: the change log as a feed, sessions, what was derived of which memories, watermarks.
 
 Every query reads from an index: changes by namespace and number, memories by session, links by their source; so a run
-costs what is above the watermark. What a deriver wrote is no news: changes of action `derive` are left out, and so are
-derived rows.
+costs what is above the watermark. What a deriver wrote is no news: changes of action `derive`, decisions (which have
+a digest) and derived rows are left out.
 """
 
 from abc import ABC, abstractmethod
@@ -114,4 +114,4 @@ class DerivedRows(ABC):
 
 
 def _news(namespace: str) -> tuple[ColumnElement[bool], ...]:
-    return (changes.c.namespace == namespace, changes.c.action != "derive")
+    return (changes.c.namespace == namespace, changes.c.digest.is_(None), changes.c.action != "derive")

@@ -37,6 +37,7 @@ from memory.store.tables import memories, sources
 from recalld.core.db import dump_json
 from recalld.core.scope import SCOPE_FIELDS, Scope
 from retrieval.filters import METADATA, All, AnyOf, Comparison, Filter, Not, Value
+from retrieval.traits import Trait
 
 NAMED_VALUES = ("true", "false", "null")
 NUMBER_TYPES = ("integer", "real")
@@ -71,7 +72,25 @@ def conditions(namespace: str, selection: Selection, now: datetime) -> list[Colu
     found += metadata_conditions(selection.metadata)
     if selection.filter is not None:
         found.append(filter_condition(selection.filter))
+    found += [_text_of(m.frame, key) == literal(value) for key, value in selection.frame.items()]
+    if selection.valid_at is not None:
+        found.append(or_(m.valid_from.is_(None), m.valid_from <= selection.valid_at))
+        found.append(or_(m.valid_to > selection.valid_at, and_(m.valid_to.is_(None), m.state != "superseded")))
+    if selection.derived is not None:
+        derived = m.traits.op("&")(int(Trait.DERIVED)) != 0
+        found.append(derived if selection.derived else not_(derived))
     return found
+
+
+def slot_conditions(slots: Sequence[str]) -> list[ColumnElement[bool]]:
+    """Derived facts whose metadata names one of these slots."""
+    m = memories.c
+    return [m.kind == "fact", m.deriver_name.is_not(None), _text_of(m.metadata, "slot").in_(list(slots))]
+
+
+def _text_of(json: ColumnElement[Any], key: str) -> ColumnElement[Any]:
+    """The text under a top-level key, NULL where there is none."""
+    return func.json_extract(json, f'$."{key}"')
 
 
 def scope_conditions(scope: Scope) -> list[ColumnElement[bool]]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from memory.ingest import lexical_terms, row_traits
-from memory.lifecycle import close
-from memory.model import Change, Deriver, Erased, Memory, Recalled, Selection, Votes
+from memory.lifecycle import close, held_at
+from memory.model import EVERY_CHANGE, Change, ChangeSelection, Deriver, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store.columns import session_codes
 from memory.store.filters_sql import NAMED_VALUES, as_number
@@ -94,6 +94,15 @@ class InMemoryStore:
     def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
         found = [memory for memory in self._of(namespace) if matches(memory, selection, now)]
         return sorted(found, key=lambda memory: -memory.row)[:limit]
+
+    def facts(self, namespace: str, scope: Scope, slots: Sequence[str]) -> list[Memory]:
+        return [
+            memory
+            for memory in sorted(self._of(namespace), key=lambda each: each.row)
+            if (memory.item.kind, memory.item.scope) == ("fact", scope)
+            and memory.deriver is not None
+            and memory.item.metadata.get("slot") in slots
+        ]
 
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
         current = self.get(namespace, [memory_id])
@@ -190,7 +199,7 @@ class InMemoryStore:
     # Ledger
 
     def record_change(self, change: Change) -> None:
-        self._state.changes.append(change)
+        self._state.changes.append(replace(change, number=len(self._state.changes) + 1))
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
         self._state.recalls[recall_id] = (namespace, Recalled(scope, tuple(ids)))
@@ -212,8 +221,39 @@ class InMemoryStore:
                 found[memory.row] = Votes(votes.count(True), votes.count(False))
         return found
 
-    def changes(self, namespace: str, limit: int) -> list[Change]:
-        return [change for change in reversed(self._state.changes) if change.namespace == namespace][:limit]
+    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
+        mine = [change for change in self._state.changes if change.namespace == namespace]
+        if wanted.before_number is not None:
+            mine = [change for change in mine if change.number < wanted.before_number]
+        scopes = {memory.id: memory.item.scope for memory in self._of(namespace)}
+        return [
+            change
+            for change in reversed(mine)
+            if (not wanted.actions or change.action in wanted.actions)
+            and (wanted.memory_id is None or wanted.memory_id in change.memory_ids)
+            and (not wanted.scope.given() or _all_covered(wanted.scope, [scopes.get(i) for i in change.memory_ids]))
+        ][:limit]
+
+    def change(self, namespace: str, change_id: str) -> Change | None:
+        mine = (each for each in self._state.changes if (each.namespace, each.id) == (namespace, change_id))
+        return next(mine, None)
+
+    def mark_undone(self, namespace: str, change_id: str, by: str | None) -> None:
+        self._state.changes = [
+            replace(each, undone_by=by) if (each.namespace, each.id) == (namespace, change_id) else each
+            for each in self._state.changes
+        ]
+
+    def decided(self, namespace: str, digests: Sequence[str]) -> frozenset[str]:
+        mine = {each.digest for each in self._state.changes if each.namespace == namespace}
+        return frozenset(digest for digest in digests if digest in mine)
+
+    def undone(self, namespace: str) -> frozenset[str]:
+        return frozenset(
+            each.digest
+            for each in self._state.changes
+            if each.namespace == namespace and each.digest is not None and each.undone_by is not None
+        )
 
     def counts(self, namespace: str) -> Counts:
         mine = self._of(namespace)
@@ -273,7 +313,11 @@ class InMemoryStore:
     def _news(self, namespace: str) -> list[tuple[int, Change]]:
         """What callers changed, with numbers from 1 over all namespaces."""
         numbered = enumerate(self._state.changes, 1)
-        return [(n, change) for n, change in numbered if change.namespace == namespace and change.action != "derive"]
+        return [
+            (n, change)
+            for n, change in numbered
+            if change.namespace == namespace and change.digest is None and change.action != "derive"
+        ]
 
     def _of(self, namespace: str) -> list[Memory]:
         return [memory for memory in self._state.rows.values() if memory.namespace == namespace]
@@ -326,8 +370,15 @@ def matches(memory: Memory, selection: Selection, now: datetime) -> bool:
             selection.text is None or _holds_all(memory, selection.text),
             all(metadata_equals(item.metadata, key, value) for key, value in selection.metadata.items()),
             selection.filter is None or holds(selection.filter, lambda name: _field(memory, name)),
+            all((item.frame or {}).get(key) == value for key, value in selection.frame.items()),
+            selection.valid_at is None or held_at(memory, selection.valid_at),
+            selection.derived is None or selection.derived == (memory.deriver is not None),
         )
     )
+
+
+def _all_covered(scope: Scope, found: Sequence[Scope | None]) -> bool:
+    return bool(found) and all(each is not None and scope.covers(each) for each in found)
 
 
 def _field(memory: Memory, name: str) -> Any:

@@ -31,18 +31,16 @@ from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import close
-from memory.model import Change, Erased, Memory, Recalled, Selection, Votes
+from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
-from memory.store import feedback_sql, fulltext, removal_sql
+from memory.store import changes_sql, feedback_sql, fulltext, removal_sql
 from memory.store.column_cache import ColumnCache, direct
 from memory.store.derived_sql import DerivedRows
-from memory.store.filters_sql import conditions, exact_scope_conditions
+from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
 from memory.store.postings import PostingCache
 from memory.store.removal_sql import chunks
 from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
-    change_memories,
-    changes,
     memories,
     outbox,
     recall_memories,
@@ -141,7 +139,7 @@ class SqlStore(DerivedRows):
         analysed = lexical_terms(memory)
         values = values_of(memory) | fulltext.analysed_columns(memory, analysed)
         self._connection.execute(update(memories).where(here).values(**values))
-        if memory.sources:
+        if memory.deriver is not None:
             self._connection.execute(delete(sources).where(sources.c.memory_id == memory.id))
             self._link(namespace, [memory])
         fulltext.remove(self._connection, [memory.row])
@@ -167,6 +165,10 @@ class SqlStore(DerivedRows):
 
     def select(self, namespace: str, selection: Selection, now: datetime, limit: int) -> list[Memory]:
         return self._read(_where(namespace, selection, now), limit)
+
+    def facts(self, namespace: str, scope: Scope, slots: Sequence[str]) -> list[Memory]:
+        here = [memories.c.namespace == namespace, *exact_scope_conditions(scope), *slot_conditions(slots)]
+        return self._read(here)[::-1]
 
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
         current = self.get(namespace, [memory_id])
@@ -255,18 +257,7 @@ class SqlStore(DerivedRows):
     # Ledger
 
     def record_change(self, change: Change) -> None:
-        number = self._connection.execute(
-            insert(changes).values(
-                id=change.id, namespace=change.namespace, action=change.action, reason=change.reason, at=change.at
-            )
-        ).inserted_primary_key
-        assert number is not None
-        links = [
-            {"change_number": number[0], "place": place, "memory_id": memory_id}
-            for place, memory_id in enumerate(change.memory_ids)
-        ]
-        if links:
-            self._connection.execute(insert(change_memories), links)
+        changes_sql.record(self._connection, change)
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
         named = dict(zip(SCOPE_FIELDS, scope.values(), strict=True))
@@ -284,15 +275,20 @@ class SqlStore(DerivedRows):
     def feedback(self, namespace: str, memory_id: str | None = None) -> dict[int, Votes]:
         return feedback_sql.votes(self._connection, namespace, memory_id)
 
-    def changes(self, namespace: str, limit: int) -> list[Change]:
-        query = select(changes).where(changes.c.namespace == namespace).order_by(changes.c.number.desc()).limit(limit)
-        found = self._connection.execute(query).all()
-        ids: dict[int, list[str]] = {row.number: [] for row in found}
-        for part in chunks(list(ids)):
-            links = select(change_memories).where(change_memories.c.change_number.in_(part))
-            for link in self._connection.execute(links.order_by(change_memories.c.place)):
-                ids[link.change_number].append(link.memory_id)
-        return [Change(row.id, row.namespace, row.action, row.reason, tuple(ids[row.number]), row.at) for row in found]
+    def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
+        return changes_sql.find(self._connection, namespace, limit, wanted)
+
+    def change(self, namespace: str, change_id: str) -> Change | None:
+        return changes_sql.one(self._connection, namespace, change_id)
+
+    def mark_undone(self, namespace: str, change_id: str, by: str | None) -> None:
+        changes_sql.mark_undone(self._connection, namespace, change_id, by)
+
+    def decided(self, namespace: str, digests: Sequence[str]) -> frozenset[str]:
+        return changes_sql.decided(self._connection, namespace, digests)
+
+    def undone(self, namespace: str) -> frozenset[str]:
+        return changes_sql.undone(self._connection, namespace)
 
     def counts(self, namespace: str) -> Counts:
         m = memories.c

@@ -146,7 +146,12 @@ changes = Table(
     Column("action", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
+    Column("digest", Text),
+    Column("undone_by", Text),
     Index("ix_changes_namespace", "namespace", "number"),
+    Index("ix_changes_digest", "namespace", "digest"),
+    # What callers did, which derivers follow: a decision of theirs has a digest.
+    Index("ix_changes_news", "namespace", "number", sqlite_where=text("digest IS NULL")),
     sqlite_autoincrement=True,
 )
 

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, Table, Text, delete, insert, select, update
 
 from memory.model import Change, Memory, Selection
+from memory.store import changes_sql
 from memory.store.filters_sql import conditions
 from memory.store.removal_sql import chunks
 from memory.store.rows import memory_of, values_of
 from memory.store.sql import SqlStore
-from memory.store.tables import change_memories, changes, memories, versions
+from memory.store.tables import changes, memories, versions
 from recalld.core.db import Json, UtcTime, metadata
 from recalld.core.scope import SCOPE_FIELDS, Scope
 
@@ -62,15 +63,7 @@ def changes_after(connection: Connection, namespace: str, after: int, limit: int
     """The next decisions above a number, oldest first."""
     query = select(changes).where(changes.c.namespace == namespace, changes.c.number > after)
     found = connection.execute(query.order_by(changes.c.number).limit(limit)).all()
-    ids: dict[int, list[str]] = {row.number: [] for row in found}
-    for part in chunks(list(ids)):
-        links = select(change_memories).where(change_memories.c.change_number.in_(part))
-        for link in connection.execute(links.order_by(change_memories.c.change_number, change_memories.c.place)):
-            ids[link.change_number].append(link.memory_id)
-    return [
-        (row.number, Change(row.id, row.namespace, row.action, row.reason, tuple(ids[row.number]), row.at))
-        for row in found
-    ]
+    return [(change.number, change) for change in changes_sql.with_memories(connection, found)]
 
 
 def foreign(connection: Connection, namespace: str, ids: Sequence[str]) -> set[str]:

@@ -37,11 +37,12 @@ READS = {
     *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
     *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "get_erasure", "export_memories"),
     *("list_jobs", "get_job", "job_events"),
+    *("list_facts", "list_changes"),
 }
 """Operations that a read-only key may call. Every other one is a write."""
 SAMPLES: dict[str, Json | None] = {
     **dict.fromkeys(PUBLIC | READS),
-    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "cancel_job", "retry_job")),
+    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "cancel_job", "retry_job", "undo_change")),
     "consolidate": {},
     "add_memories": {"items": [{"text": "a sample"}]},
     "update_memory": {"text": "another sample"},
@@ -73,6 +74,7 @@ class Operation:
         memory_id: str = "mem_x",
         job_id: str = "job_x",
         erasure_id: str = "era_x",
+        change_id: str = "chg_x",
         **request: Any,
     ) -> httpx2.Response:
         """Send its sample, or what `request` says instead."""
@@ -82,7 +84,7 @@ class Operation:
         elif SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
             request["json"] = SAMPLES[self.id]
         path = self.path.replace("{memory_id}", memory_id).replace("{job_id}", job_id)
-        path = path.replace("{erasure_id}", erasure_id)
+        path = path.replace("{erasure_id}", erasure_id).replace("{change_id}", change_id)
         return client.request(self.method, path, **request)
 
 

@@ -44,6 +44,7 @@ class Owner:
     recalls: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     erasures: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -127,6 +128,8 @@ def fill(client: TestClient, owner: Owner) -> None:
         owner.cursors.append(client.get(path).json()["next_cursor"])
     for _ in range(2):
         owner.recalls.append(client.post("/v1/recall", json={"query": "lighthouse"}).json()["recall_id"])
+    owner.changes = [change["id"] for change in client.get("/v1/changes").json()["items"]]
+    owner.cursors.append(client.get("/v1/changes?limit=1").json()["next_cursor"])
     vote = {"recall_id": owner.recalls[0], "memory_id": owner.ids[2], "useful": True}
     client.post("/v1/feedback", json=vote)
     owner.erasures.append(client.post("/v1/erasures", json={"ids": ["mem_x"]}).json()["id"])
@@ -148,6 +151,7 @@ def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Json]:
 
 SCOPE = some(user_id=anything("ann", "bob", "x"), agent_id=anything("x"), session_id=anything(*SESSIONS))
 KINDS = st.lists(anything("turn", "document", "summary"), max_size=2)
+ACTIONS = st.lists(anything("add", "forget", "undo", "supersede"), max_size=2)
 CONDITION = anything(
     *({"user_id": user} for user in ("ann", "bob")),
     *({name: {"exists": True}} for name in ("id", "speaker", "metadata.secret")),
@@ -206,6 +210,11 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "session_id": anything(*SESSIONS),
     "kind": KINDS,
     "state": st.lists(anything("active", "forgotten", "superseded"), max_size=3),
+    "subject": anything("user", "x"),
+    "predicate": anything("lives in", "x"),
+    "as_of": anything(*TIMES),
+    "known_at": anything(*TIMES),
+    "memory_id": anything("mem_x", "mem_y"),
     "since": anything(*TIMES),
     "until": anything(*TIMES),
     "text": anything(*WORDS),
@@ -237,12 +246,16 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
             request[name] = draw(anything("job_x", *others) | anything(who.jobs[operation.id == "retry_job"]))
         elif name == "erasure_id":
             request[name] = draw(anything("era_x", *(each for owner in world.owners for each in owner.erasures)))
+        elif name == "change_id":
+            changes = anything("chg_x", *(change for owner in world.owners for change in owner.changes))
+            request[name] = draw(changes | anything(*who.changes))
         elif parameter["in"] == "path":
             request[name] = draw(ids | anything(*who.ids))
         elif name == "state" and operation.id == "list_jobs":
             request["params"][name] = draw(JOB_STATES)
         elif draw(st.booleans()):
-            strategy = cursors if name == "cursor" else PARAMETERS[name.lower()]
+            actions = name == "kind" and operation.id == "list_changes"
+            strategy = cursors if name == "cursor" else ACTIONS if actions else PARAMETERS[name.lower()]
             request["params" if parameter["in"] == "query" else "headers"][name] = draw(strategy)
     if operation.id == "erase_memory" and request["memory_id"] in who.ids:
         request["memory_id"] = "mem_x"
@@ -293,7 +306,9 @@ def test_no_request_of_one_shows_or_changes_what_is_anothers(world: World, name:
         told = shown(reply)
         for other in world.others(who):
             assert [
-                secret for secret in (other.secret, *other.ids, *other.recalls, *other.jobs) if secret in told
+                secret
+                for secret in (other.secret, *other.ids, *other.recalls, *other.jobs, *other.changes)
+                if secret in told
             ] == []
         assert world.rows_of(world.others(who)) == before
 

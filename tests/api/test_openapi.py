@@ -75,6 +75,9 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
         ("GET", "/v1/export"),
         ("POST", "/v1/import"),
         ("GET", "/v1/erasures/{erasure_id}"),
+        ("GET", "/v1/facts"),
+        ("GET", "/v1/changes"),
+        ("POST", "/v1/changes/{change_id}/undo"),
         ("PATCH", one),
         ("DELETE", one),
         ("POST", "/v1/consolidations"),
@@ -178,6 +181,10 @@ def test_replies_are_as_documented_whatever_is_sent(
             case.body = EXPORTED.decode()
         if mode.is_positive and "job_id" in case.path_parameters:
             case.path_parameters["job_id"] = job["id"]
+        if mode.is_positive and "change_id" in case.path_parameters:
+            run.client(key).post(f"/v1/memories/{memory['id']}/forget")
+            forget = run.client(key).get("/v1/changes?kind=forget&limit=1").json()["items"][0]
+            case.path_parameters["change_id"] = forget["id"]
         if mode.is_positive and name == "give_feedback":
             case.body |= {"recall_id": recall_id, "memory_id": memory["id"]}
         reply = case.call_and_validate(base_url="http://localhost", app=app, headers=headers, checks=checks)

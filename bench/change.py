@@ -1,0 +1,119 @@
+"""Change: which turns that disagree are linked, how many links are wrong, and every automatic supersede.
+
+BEAM's questions name the messages that an answer rests on: for `knowledge_update` an older value and a newer one, for
+`contradiction_resolution` a statement and its denial. A pair counts where the user said at least two of them; it is
+found when a link is between two. Every other link counts as false, though some may be right: BEAM plants more updates
+than it asks for. LoCoMo's speakers are people who talk, among whom hardly a link is due.
+
+Supersedes are made by `memory.merge` from facts, per user; `bench/labels/supersedes.json` says of each whether it is
+right, by its turn and digest.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.datasets import Conversation, Turn, beam, locomo, longmemeval
+from bench.facts import UNKNOWN, digest
+from bench.runner import Options
+from memory.derive.disagreements import Disagreement, Said, disagreements
+from memory.derive.facts import read
+from memory.facts import Standing
+from memory.merge import settle
+from memory.model import Memory
+from recalld.core.errors import ConfigError
+
+LABELS = Path(__file__).parent / "labels" / "supersedes.json"
+PAIRS = {"possibly_supersedes": "knowledge_update", "conflict": "contradiction_resolution"}
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Links on BEAM and LoCoMo, supersedes on all conversations that are here."""
+    chats = beam("100K", options.data)
+    results: dict[str, Any] = {"beam-100K": links_on(chats)}
+    everything = list(chats)
+    with suppress(ConfigError):
+        talks = locomo()
+        everything += talks
+        found = [links_of(told) for told in talks]
+        turns = sum(len(told.turns) for told in talks)
+        results["locomo"] = {"turns": turns, "links per 1,000": _per_1000(sum(map(len, found)), turns)}
+    for load in (longmemeval, partial(beam, "500K")):
+        with suppress(ConfigError):
+            everything += load()
+    return results | {"supersedes": supersedes(everything)}
+
+
+def speakers(told: Conversation) -> list[list[Turn]]:
+    """The turns of each who speaks, but for the assistant's."""
+    names = dict.fromkeys(turn.speaker for turn in told.turns if turn.role in (None, "user"))
+    return [[turn for turn in told.turns if turn.role in (None, "user") and turn.speaker == name] for name in names]
+
+
+def links_of(told: Conversation) -> list[Disagreement]:
+    """The links in one conversation."""
+    return [link for turns in speakers(told) for link in disagreements([Said(turn.id, turn.text) for turn in turns])]
+
+
+def links_on(chats: Sequence[Conversation]) -> dict[str, Any]:
+    """Pairs found and false links per 1,000 of the user's turns, by kind."""
+    counted: dict[str, dict[str, int]] = {kind: {"pairs": 0, "found": 0, "links": 0, "right": 0} for kind in PAIRS}
+    users = 0
+    for told in chats:
+        ids = {turn.id for turn in told.turns if turn.role == "user"}
+        users += len(ids)
+        links = links_of(told)
+        for kind, category in PAIRS.items():
+            mine = [(link.newer, link.older) for link in links if link.kind == kind]
+            pairs = [asked.evidence & ids for asked in told.questions if asked.category == category]
+            pairs = [pair for pair in pairs if len(pair) > 1]
+            right = {link for link in mine if any(set(link) <= pair for pair in pairs)}
+            counts = counted[kind]
+            counts["pairs"] += len(pairs)
+            counts["found"] += sum(any(set(link) <= pair for link in mine) for pair in pairs)
+            counts["links"] += len(mine)
+            counts["right"] += len(right)
+    return {
+        kind: {
+            **counts,
+            "share found": round(counts["found"] / counts["pairs"], 3) if counts["pairs"] else None,
+            "false per 1,000 user turns": _per_1000(counts["links"] - counts["right"], users),
+        }
+        for kind, counts in counted.items()
+    }
+
+
+def supersedes(everything: Sequence[Conversation]) -> dict[str, Any]:
+    """Every fact that was closed by another one, and how many of them are right."""
+    closed = [(told.name, fact) for told in everything for fact in closed_facts(told)]
+    labels = {tuple(each["fact"]): each["right"] for each in json.loads(LABELS.read_text(encoding="utf-8"))}
+    judged = [labels[name] for each in closed if (name := name_of(*each)) in labels]
+    return {
+        "made": len(closed),
+        "labelled": len(judged),
+        "right": sum(judged),
+        "precision": round(sum(judged) / len(judged), 3) if judged else None,
+    }
+
+
+def closed_facts(told: Conversation) -> list[Standing]:
+    """What was superseded in one conversation, taken as one user's."""
+    memories = [
+        Memory(turn.id, "bench", turn.item(), UNKNOWN, UNKNOWN, row=row)
+        for place, turns in enumerate(speakers(told))
+        for row, turn in enumerate(turns, place * 100_000)
+    ]
+    settled = settle([statement for memory in memories for statement in read(memory)])
+    return [fact for fact in settled.facts if fact.closed_by is not None]
+
+
+def name_of(conversation: str, fact: Standing) -> tuple[str, str, str]:
+    """What its label is found by."""
+    return (conversation, fact.statements[-1].source_id, digest(fact.statements[-1]))
+
+
+def _per_1000(count: int, turns: int) -> float:
+    return round(count / turns * 1000, 2)

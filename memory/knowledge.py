@@ -1,0 +1,139 @@
+"""Facts learnt from sources: read, settled with what is stored, and written with the reason of each change.
+
+What is stored is always what follows from the sources that are there (`memory.merge`), so learning a source twice
+changes nothing, and a source that changed or went takes what it said with it. Only the slots that a source speaks of
+are settled: their stored facts name their sources, and those are read again, which is cheaper than keeping statements.
+
+Scope: a fact is about whoever speaks, not about one talk, so it is kept in the scope of its source without the session
+where a user or an agent is named, and in the session's own where not.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from memory.derive import facts as fact_deriver
+from memory.facts import Statement
+from memory.merge import Vetoed, settle
+from memory.model import Change, Deriver, Memory, Selection
+from memory.ports import Store
+from memory.reconcile import Decided, Ground, reconcile, slot_name, within
+from recalld.core.clock import Clock
+from recalld.core.ids import IdSource
+from recalld.core.scope import Scope
+
+SOURCES_READ_MAX = 10_000
+
+
+class Knowledge:
+    """See the module's docstring.
+
+    Args:
+        read: what a source says.
+        deriver: its name and version, kept with each fact.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ids: IdSource,
+        read: Callable[[Memory], list[Statement]] = fact_deriver.read,
+        deriver: Deriver = fact_deriver.DERIVER,
+    ) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._read = read
+        self._deriver = deriver
+
+    @property
+    def made_by(self) -> Deriver:
+        """Its name and version."""
+        return self._deriver
+
+    def learn(self, store: Store, namespace: str, sources: Sequence[Memory]) -> list[Change]:
+        """Take in what sources say; returns what changed."""
+        by_scope: dict[Scope, list[Memory]] = {}
+        for source in sources:
+            if source.deriver is None and source.item.kind == "turn":
+                by_scope.setdefault(scope_of_facts(source.item.scope), []).append(source)
+        changes: list[Change] = []
+        for scope, told in by_scope.items():
+            statements = [statement for source in told for statement in self._said(source)]
+            slots = {slot_name(statement.triple) for statement in statements}
+            slots |= {slot for source in told if source.version > 1 for slot in self._slots_from(store, source)}
+            changes += self._settle(store, namespace, scope, slots, told)
+        return changes
+
+    def settle_again(self, store: Store, namespace: str, about: Iterable[Memory]) -> list[Change]:
+        """Settle the slots of these facts anew, with these sources: after an undo, or when a source went."""
+        facts = [memory for memory in about if "slot" in memory.item.metadata]
+        sources = [memory for memory in about if memory.item.kind == "turn" and memory.deriver is None]
+        slots: dict[Scope, set[str]] = {}
+        for fact in facts:
+            slots.setdefault(fact.item.scope, set()).add(str(fact.item.metadata["slot"]))
+        return [
+            change for scope, named in slots.items() for change in self._settle(store, namespace, scope, named, sources)
+        ]
+
+    def _said(self, source: Memory) -> list[Statement]:
+        return self._read(source) if source.state == "active" else []
+
+    def _slots_from(self, store: Store, source: Memory) -> list[str]:
+        """The slots that a source spoke of before it changed."""
+        wanted = Selection(kinds=("fact",), states=("active", "superseded"), source_id=source.id)
+        found = store.select(source.namespace, wanted, self._clock.now(), SOURCES_READ_MAX)
+        return [str(fact.item.metadata["slot"]) for fact in found if "slot" in fact.item.metadata]
+
+    def _settle(
+        self, store: Store, namespace: str, scope: Scope, slots: set[str], fresh: Sequence[Memory]
+    ) -> list[Change]:
+        if not slots:
+            return []
+        stored = store.facts(namespace, scope, sorted(slots))
+        known = {source.id: source for source in fresh}
+        earlier = sorted({source for fact in stored for source in fact.sources} - known.keys())
+        known |= {source.id: source for source in store.get(namespace, earlier)}
+        statements = [
+            statement
+            for source in known.values()
+            for statement in self._said(source)
+            if slot_name(statement.triple) in slots
+        ]
+        ground = Ground(namespace, scope, self._deriver)
+        vetoed = vetoes(store.undone(namespace), scope)
+        settled = settle(statements, vetoed)
+        decided = reconcile(settled, stored, ground, self._clock.now(), lambda: self._ids.new("mem"), vetoed)
+        return self._carry_out(store, ground, decided)
+
+    def _carry_out(self, store: Store, ground: Ground, decided: Sequence[Decided]) -> list[Change]:
+        """Write what was decided, and each decision that was not taken before."""
+        namespace = ground.namespace
+        store.insert(namespace, [one.memory for one in decided if one.fresh and one.memory is not None])
+        for one in decided:
+            if one.memory is not None and not one.fresh:
+                store.replace(namespace, one.memory)
+        names = [within(one.digest, ground.scope) for one in decided]
+        links = [name for one, name in zip(decided, names, strict=True) if one.action in LINKS]
+        taken = store.decided(namespace, links)
+        now = self._clock.now()
+        changes = [
+            Change(self._ids.new("chg"), namespace, one.action, one.reason, one.about, now, name)
+            for one, name in zip(decided, names, strict=True)
+            if name not in taken
+        ]
+        for change in changes:
+            store.record_change(change)
+        return changes
+
+
+LINKS = frozenset({"possibly_supersedes", "conflict"})
+
+
+def scope_of_facts(scope: Scope) -> Scope:
+    """Where the facts of a source of this scope are kept."""
+    return Scope(scope.user_id, scope.agent_id) if scope.user_id or scope.agent_id else scope
+
+
+def vetoes(undone: frozenset[str], scope: Scope) -> Vetoed:
+    """Whether a decision in this scope was undone."""
+    if not undone:
+        return lambda digest: False
+    return lambda digest: within(digest, scope) in undone
