@@ -9,7 +9,8 @@ asked twice of the server, so nothing is answered from a cache of queries;
 An add is one memory with its history of changes, full text and outbox entry, through the store. The bare commit beside
 it writes one row of the same bytes to a table without an index in the same file, through the same engine.
 
-Everything of one size is measured in turn, in one run, interleaved: a busy machine slows both sides.
+Everything of one size is measured in turn, in one run, interleaved: a busy machine slows both sides. The sizes that are
+meant: `make bench BENCH="end_to_end --memories 10000 100000"`.
 """
 
 import json

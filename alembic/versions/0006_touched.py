@@ -20,9 +20,13 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_touched_namespace", "touched", ["namespace", "number", "row"], unique=False)
-    for happened, which in (("UPDATE", "new"), ("DELETE", "old")):
+    for name, happened, which in (
+        ("update", "UPDATE ON memories", "new"),
+        ("delete", "DELETE ON memories", "old"),
+        ("move", "UPDATE OF namespace ON memories WHEN old.namespace <> new.namespace", "old"),
+    ):
         op.execute(
-            f"CREATE TRIGGER memories_touched_{happened.lower()} AFTER {happened} ON memories BEGIN"
+            f"CREATE TRIGGER memories_touched_{name} AFTER {happened} BEGIN"
             f" INSERT INTO touched (namespace, row) VALUES ({which}.namespace, {which}.row); END"
         )
 
@@ -30,4 +34,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER memories_touched_update")
     op.execute("DROP TRIGGER memories_touched_delete")
+    op.execute("DROP TRIGGER memories_touched_move")
     op.drop_table("touched")

@@ -109,7 +109,8 @@ class Table:
         return self.pick(~np.isin(rows_of(self.rows), rows))
 
     def columns(self, names: AllNames) -> Columns:
-        """As a search takes them."""
+        """As a search takes them; an index may remember what read-only row numbers came to."""
+        self.rows.setflags(write=False)
         return Columns(
             rows=self.rows,
             lengths=self.lengths,

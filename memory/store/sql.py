@@ -123,7 +123,7 @@ class SqlStore(DerivedRows):
             namespace,
             [(memory.row, memory.item.scope, terms) for memory, terms in zip(kept, analysed, strict=True)],
         )
-        self._enqueue(namespace, rows)
+        self._enqueue_fresh(namespace, rows)
         return kept
 
     def replace(self, namespace: str, memory: Memory) -> None:
@@ -359,6 +359,10 @@ class SqlStore(DerivedRows):
         """Put rows in the outbox, anew where they were: an entry at work must not count for this write."""
         for part in chunks(rows):
             self._connection.execute(delete(outbox).where(outbox.c.row.in_(part)))
+        self._enqueue_fresh(namespace, rows)
+
+    def _enqueue_fresh(self, namespace: str, rows: Sequence[int]) -> None:
+        """Put rows in the outbox that are not in it."""
         if rows:
             self._connection.execute(insert(outbox), [{"namespace": namespace, "row": row} for row in rows])
         self._touch_successors(namespace, rows)

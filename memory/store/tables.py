@@ -125,9 +125,14 @@ touched = Table(
     sqlite_autoincrement=True,
 )
 _TRIGGERS = [
-    f"CREATE TRIGGER memories_touched_{happened.lower()} AFTER {happened} ON memories BEGIN"
+    f"CREATE TRIGGER memories_touched_{name} AFTER {happened} BEGIN"
     f" INSERT INTO touched (namespace, row) VALUES ({which}.namespace, {which}.row); END"
-    for happened, which in (("UPDATE", "new"), ("DELETE", "old"))
+    for name, happened, which in (
+        ("update", "UPDATE ON memories", "new"),
+        ("delete", "DELETE ON memories", "old"),
+        # An erasure moves rows to a namespace of its own: the one that they leave has to know.
+        ("move", "UPDATE OF namespace ON memories WHEN old.namespace <> new.namespace", "old"),
+    )
 ]
 
 

@@ -206,6 +206,8 @@ def test_columns_that_did_not_change_are_the_same_object_with_what_was_worked_ou
         filled(database, 1, "elsewhere")
     assert found[0] is found[1]
     assert found[0].memo is found[1].memo
+    assert not found[0].rows.flags.writeable
+    assert found[0].rows.base is None
 
 
 def test_few_rows_are_read_without_reading_the_namespace(database: Database) -> None:
