@@ -130,7 +130,7 @@ class FaissFlat:
         kept = (self._tags.tenant == window.tenant) & (at >= window.first) & (at < window.end)
         selector = faiss.IDSelectorBitmap(np.packbits(kept, bitorder="little"))
         found = self._index.search(query[None], k, params=faiss.SearchParameters(sel=selector))
-        return list(found[1][0].tolist())
+        return [row for row in found[1][0].tolist() if row >= 0]
 
     def told(self) -> dict[str, int]:
         return {"memory": int(self._index.ntotal) * self._index.d * 4}
