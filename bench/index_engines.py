@@ -243,9 +243,7 @@ class LanceDB:
         flat = arrow.array(vectors.ravel())
         columns["vector"] = arrow.FixedSizeListArray.from_arrays(flat, self._dimensions)
         self._table = self._database.create_table("bench", arrow.table(columns))
-        parts = self._dimensions // 4
-        config = index.IvfPq(distance_type="dot", num_sub_vectors=parts)
-        self._table.create_index("vector", config=config)
+        self._table.create_index("vector", config=index.IvfPq(distance_type="dot"))
         if tags is not None:
             self._table.create_index("tenant", config=index.Bitmap())
             self._table.create_index("at", config=index.BTree())
