@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.vectors.gaussian_pq import GaussianPQ
-from compress.vectors.half import Halves, scan
+from compress.vectors.half import scan
 from retrieval.ports import Floats, Rows
 from retrieval.ranking import best
 from retrieval.vector_live import Chosen, LiveSegment
@@ -60,16 +60,13 @@ def search(
             places = None
     if places is None:
         places = [each.places for each in chosen]
-    found = [_compare(rows, snapshot.matrix, slots, query, limit)]
-    for segment, its_places in zip(snapshot.segments, places, strict=True):
-        segment.segment.check_vectors(its_places)
-        found.append(_compare(segment.segment.rows(its_places), segment.segment.vectors, its_places, query, limit))
+    order, scores = scan(snapshot.matrix, slots, query, limit)
+    found = [(rows[order], scores)]
+    for live, its_places in zip(snapshot.segments, places, strict=True):
+        live.segment.check_vectors(its_places)
+        order, scores = scan(live.segment.vectors, its_places, query, limit)
+        found.append((live.segment.rows(its_places[order]), scores))
     return best(np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found]), limit)
-
-
-def _compare(rows: Rows, vectors: Halves, places: Places, query: Floats, limit: int) -> tuple[Rows, Floats]:
-    order, scores = scan(vectors, places, query, limit)
-    return rows[order], scores
 
 
 def _shortlists(segments: Sequence[LiveSegment], chosen: Sequence[Chosen], query: Floats, count: int) -> list[Places]:
