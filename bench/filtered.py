@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.index_engines import OURS, PEERS, ROWS_MAX, Engine, Ours, OursTogether, Tags, Window
+from bench.index_engines import OURS, PEERS, Engine, Ours, OursTogether, Tags, Window
 from bench.runner import Options
 from bench.vector_index import ASKED, K, compare
 from bench.vectors import nearest, vectors
@@ -20,6 +20,7 @@ from recalld.core.config import load_settings
 
 TENANTS, WINDOWS = 10, 10
 VECTORS_MAX = 100_000
+ROWS_MAX = {"chroma": 10_000, "lancedb": 10_000}
 
 
 def run(options: Options) -> dict[str, Any]:

@@ -317,11 +317,5 @@ PEERS: dict[str, Callable[[Path, int], Engine]] = {
     "lancedb": LanceDB,
     "sqlite-vec": SqliteVec,
 }
-ROWS_MAX = {
-    "usearch int8": 100_000,
-    "qdrant-edge": 100_000,
-    "chroma": 10_000,
-    "lancedb": 10_000,
-    "sqlite-vec": 100_000,
-}
-"""Vectors up to which each is measured: what it builds in a few minutes of two cores that others use as well."""
+ROWS_MAX = {"usearch int8": 100_000, "qdrant-edge": 10_000, "chroma": 10_000, "lancedb": 10_000, "sqlite-vec": 100_000}
+"""Vectors up to which `vector_index` measures each: what it builds in a minute or two of shared cores."""
