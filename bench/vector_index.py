@@ -2,8 +2,8 @@
 
 Everything is built and asked in one process; a query is given to each engine in turn, in a new order each time, so that
 a noisy machine is noisy for all. Memory is what the process's own memory (mapped files left out) grows by while an
-engine is built and first asked, and beside it what an engine says itself. Peers that take minutes to build are measured
-up to `PEER_ROWS_MAX` only, and reported so.
+engine is built and first asked, and beside it what an engine says itself. An engine that takes minutes to build is
+measured up to its `ROWS_MAX` only, and reported so.
 
 Beside that, each codec of `compress.vectors` on real vectors: its bytes, what it loses, and how many of the ten nearest
 are among the first 10, 100 and 300 of its ranking.
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.index_engines import OURS, PEERS, Engine, NotHere, Ours, Tags, Window
+from bench.index_engines import OURS, PEERS, ROWS_MAX, Engine, NotHere, Ours, Tags, Window
 from bench.metrics import percentiles
 from bench.runner import Options, say
 from bench.vectors import NOISE, nearest, vectors
@@ -33,9 +33,9 @@ from recalld.core.config import load_settings
 from retrieval.ports import Floats, Rows
 
 K = 10
-ASKED = 200
-PEER_ROWS_MAX = 100_000
-CODEC_ROWS = 8_000
+ASKED = 100
+DIFFICULTY_ROWS_MAX = 100_000
+CODEC_ROWS = 4_000
 SHOWN = (10, 100, 300)
 
 
@@ -47,11 +47,11 @@ def run(options: Options) -> dict[str, Any]:
         found = vectors(encoder, size, options.seed)
         queries = found.queries[:ASKED]
         exact = nearest(found.base, queries, K)
-        hard = difficulty(found.base, queries, exact)
+        hard = difficulty(found.base[:DIFFICULTY_ROWS_MAX], queries)
         rng = np.random.default_rng(options.seed)
-        peers = {name: maker for name, maker in PEERS.items() if size <= PEER_ROWS_MAX or name == "faiss flat"}
+        peers = {name: maker for name, maker in PEERS.items() if size <= ROWS_MAX.get(name, size)}
         figures, left_out = compare({OURS: Ours} | peers, found.base, queries, exact, rng)
-        left_out |= {name: f"measured up to {PEER_ROWS_MAX:,}" for name in PEERS if name not in peers}
+        left_out |= {name: f"measured up to {ROWS_MAX[name]:,}" for name in PEERS if name not in peers}
         stages.append(
             {
                 "vectors": size,
@@ -118,14 +118,14 @@ def compare(
     return figures, left_out
 
 
-def difficulty(base: Floats, queries: Floats, exact: Rows) -> dict[str, float]:
+def difficulty(base: Floats, queries: Floats) -> dict[str, float]:
     """How hard the vectors are: what one-bit codes find without a rerank, and how far the nearest stand out.
 
     Returns:
-        `codes_recall` at `K`, on the first 10,000 vectors and on all; `contrast`: the cosine of the nearest less the
-        mean one, over the standard deviation (He, Kumar and Chang, "On the Difficulty of Nearest Neighbor Search",
-        ICML 2012, for the idea).
+        `codes_recall` at `K`; `contrast`: the cosine of the nearest less the mean one, over the standard deviation (He,
+        Kumar and Chang, "On the Difficulty of Nearest Neighbor Search", ICML 2012, for the idea).
     """
+    exact = nearest(base, queries, K)
     codec = GaussianPQ(base.shape[1])
     scan, rotated = FastScan(codec, codec.encode(base)), codec.rotated(queries)
     hits = sum(

@@ -28,6 +28,7 @@ TEXT_CHARS_MAX = 1000
 REAL_MAX = 16_000
 QUERIES = 500
 NOISE = 0.6
+BLOCK_ROWS = 100_000
 _BATCH = 32
 
 
@@ -77,8 +78,8 @@ def nearest(base: Floats, queries: Floats, k: int) -> Rows:
     """The exact answer `[Q, k]`, in blocks."""
     kept = np.zeros((len(queries), 0), dtype=np.int64)
     scores = np.zeros((len(queries), 0), dtype=np.float32)
-    for start in range(0, len(base), 100_000):
-        part = queries @ base[start : start + 100_000].T
+    for start in range(0, len(base), BLOCK_ROWS):
+        part = queries @ base[start : start + BLOCK_ROWS].T
         scores = np.concatenate([scores, part], axis=1)
         kept = np.concatenate([kept, np.broadcast_to(np.arange(start, start + part.shape[1]), part.shape)], axis=1)
         if scores.shape[1] > k:

@@ -119,13 +119,18 @@ class IndexStatistics:
 
 
 class VectorIndex(Protocol):
-    """Nearest neighbours by inner product, filtered before the search: asking for k gives k when k exist."""
+    """Nearest neighbours by inner product, filtered inside the search: asking for k gives k when k exist.
+
+    Vectors are kept in float16 at least (a cosine moves by 2^-11 at most); an inner product is exact for what is kept,
+    and has the same bits wherever the row is. Among few rows the best are the best; among many (above 10,000 allowed,
+    unless most are asked for) an index may miss one, and then has the next one instead.
+    """
 
     def apply(self, namespace: str, changes: Sequence[VectorChange]) -> None:
         """Apply changes in order. Durable, and seen by every process's next search, when it returns.
 
         Raises:
-            InvalidInput: a vector or its codes have another dimension, or a vector holds NaN or infinity.
+            InvalidInput: a vector or its codes have another dimension, or a vector holds NaN, infinity or zeros only.
         """
         ...
 
@@ -134,7 +139,8 @@ class VectorIndex(Protocol):
 
         Args:
             query: `[D]` float32.
-            allowed: sorted row numbers; rows that the index lacks are left out.
+            allowed: sorted row numbers; rows that the index lacks are left out. One that is read-only and owns its
+                memory must stay as it is: what it comes to is remembered.
 
         Returns:
             rows `[K]` and their inner products `[K]`.

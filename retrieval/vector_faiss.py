@@ -78,7 +78,7 @@ class SegmentedVectorIndex:
         self._dimensions = dimensions
         self._fingerprint = fingerprint
         self._settings = settings
-        self._logs: OrderedDict[Path, VectorLog] = OrderedDict()
+        self._logs: OrderedDict[tuple[str, str], VectorLog] = OrderedDict()
         self._logs_lock = threading.Lock()
         self._threads = threading.RLock()
         self._writer: int | None = None
@@ -172,7 +172,7 @@ class SegmentedVectorIndex:
                 sync_folder(self._folder)
             with self._logs_lock:
                 for name in (_MANIFEST, _REBUILD):
-                    self._logs.pop(folder / name, None)
+                    self._logs.pop((namespace, name), None)
 
     @contextmanager
     def rebuild(self, namespace: str) -> Iterator["Rebuild"]:
@@ -241,15 +241,21 @@ class SegmentedVectorIndex:
 
     def _log(self, namespace: str, name: str = _MANIFEST) -> VectorLog:
         """The log behind a manifest. Opening one takes others out of memory, those not used for longest."""
-        path = self._path(namespace) / name
+        key = namespace, name
         with self._logs_lock:
-            if path not in self._logs:
+            if key not in self._logs:
                 held = sum(log.bytes_memory for log in self._logs.values())
                 while held > self._settings.loaded_bytes_max:
                     held -= self._logs.popitem(last=False)[1].bytes_memory
-                self._logs[path] = VectorLog(path, namespace, self._dimensions, self._fingerprint, self._settings.log)
-            self._logs.move_to_end(path)
-            return self._logs[path]
+                self._logs[key] = VectorLog(
+                    self._path(namespace) / name,
+                    namespace,
+                    self._dimensions,
+                    self._fingerprint,
+                    self._settings.log,
+                )
+            self._logs.move_to_end(key)
+            return self._logs[key]
 
     def _path(self, namespace: str) -> Path:
         return self._folder / hashlib.blake2b(namespace.encode(), digest_size=16).hexdigest()

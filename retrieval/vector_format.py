@@ -146,7 +146,8 @@ def check_body(record: memoryview) -> int:
 def read_bytes(path: Path) -> bytes:
     """A manifest as it is on disk; empty where there is none."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return b""
 

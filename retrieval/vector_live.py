@@ -6,7 +6,6 @@ its owner makes read-only has to stay as it is.
 """
 
 import weakref
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,25 +15,28 @@ from retrieval.ports import Rows
 from retrieval.vector_segment import Flags, Places, Segment
 
 
-@dataclass(frozen=True)
 class Chosen:
-    """Some live rows of a segment.
+    """Some live rows of a segment, or all of them, which take no memory."""
 
-    Attributes:
-        places: ascending.
-        count: of all rows of the segment, dead ones too.
-    """
+    def __init__(self, alive: Flags, places: Places | None, count: int) -> None:
+        self._alive = alive
+        self._places = places
+        self.count = count
 
-    places: Places
-    count: int
+    @property
+    def places(self) -> Places:
+        """Where they are, ascending."""
+        return np.flatnonzero(self._alive) if self._places is None else self._places
 
     @cached_property
     def bits(self) -> NDArray[np.uint8] | None:
         """One bit a row of the segment, the lowest of each byte first; None: all of them."""
-        if len(self.places) == self.count:
+        if self.count == len(self._alive):
             return None
-        flags = np.zeros(self.count, dtype=np.bool_)
-        flags[self.places] = True
+        if self._places is None:
+            return np.packbits(self._alive, bitorder="little")
+        flags = np.zeros(len(self._alive), dtype=np.bool_)
+        flags[self._places] = True
         return np.packbits(flags, bitorder="little")
 
 
@@ -59,7 +61,7 @@ class LiveSegment:
     @cached_property
     def all(self) -> Chosen:
         """Every live row."""
-        return Chosen(np.flatnonzero(self.alive), len(self.alive))
+        return Chosen(self.alive, None, self.count)
 
     def held(self, rows: Rows) -> Places:
         """Where those of `rows` (ascending) are that live here."""
@@ -73,7 +75,8 @@ class LiveSegment:
         known = self._remembered
         if known is not None and known[0]() is allowed:
             return known[1]
-        chosen = Chosen(self.held(allowed), len(self.alive))
+        places = self.held(allowed)
+        chosen = Chosen(self.alive, places, len(places))
         if not allowed.flags.writeable and allowed.base is None:
             self._remembered = weakref.ref(allowed), chosen
         return chosen

@@ -24,8 +24,9 @@ def check_changes(changes: Sequence[VectorChange], dimensions: int) -> None:
         InvalidInput: a vector or its codes have another dimension or type, or a vector holds NaN or infinity; a
             number is out of range.
     """
+    sound = _all_sound([change.vector for change in changes if change.vector is not None], dimensions)
     for number, change in enumerate(changes):
-        if change.vector is not None:
+        if change.vector is not None and not sound:
             check_vector(f"changes.{number}.vector", change.vector, dimensions)
         if change.codes is not None:
             _check_codes(f"changes.{number}.codes", change.codes, width(dimensions))
@@ -35,6 +36,14 @@ def check_changes(changes: Sequence[VectorChange], dimensions: int) -> None:
             raise InvalidInput.of(f"changes.{number}.row", f"must be between 0 and {_ROW_MAX}", _ROW_MAX)
         if not 0 <= change.version <= _VERSION_MAX:
             raise InvalidInput.of(f"changes.{number}.version", f"must be between 0 and {_VERSION_MAX}", _VERSION_MAX)
+
+
+def _all_sound(vectors: Sequence[Floats], dimensions: int) -> bool:
+    """Whether `check_vector` lets all of them pass, found out at once: many calls of it take longer than the rest."""
+    if not vectors or any(vector.shape != (dimensions,) or vector.dtype != np.float32 for vector in vectors):
+        return False
+    largest = np.abs(np.array(vectors)).max(axis=1, initial=0.0)
+    return bool(((largest >= HALF_MIN) & (largest <= HALF_MAX)).all())
 
 
 def check_vector(field: str, vector: Floats, dimensions: int) -> None:

@@ -65,8 +65,10 @@ def merge(
             try:
                 count = _copy(index.path.parent / output, chosen)
             except (FileNotFoundError, IndexDamaged):
-                if (index.path.parent / MERGE).exists():
-                    raise
+                with writer_lock():
+                    if _named(index.path.parent) == output:
+                        give_up_merge(index.path.parent)
+                        raise
                 continue
             with writer_lock():
                 if _named(index.path.parent) == output:

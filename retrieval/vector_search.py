@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.vectors.gaussian_pq import GaussianPQ
-from compress.vectors.half import Halves, scan
+from compress.vectors.half import scan
 from retrieval.ports import Floats, Rows
 from retrieval.ranking import best
 from retrieval.vector_live import Chosen, LiveSegment
@@ -51,23 +51,22 @@ def search(
     limit = max(limit, 0)
     rows, slots = (snapshot.rows, snapshot.slots) if allowed is None else snapshot.held(allowed)
     chosen = [segment.chosen(allowed) for segment in snapshot.segments]
-    places = [each.places for each in chosen]
-    total = len(rows) + sum(map(len, places))
+    total = len(rows) + sum(each.count for each in chosen)
     shortlist = max(settings.shortlist_times * limit, settings.shortlist_rows_min)
+    places = None
     if settings.exact_rows_max < total and 2 * shortlist < total:
-        short = _shortlists(snapshot.segments, chosen, query, shortlist)
-        if len(rows) + sum(map(len, short)) >= limit:
-            places = short
-    found = [_compare(rows, snapshot.matrix, slots, query, limit)]
-    for segment, its_places in zip(snapshot.segments, places, strict=True):
-        segment.segment.check_vectors(its_places)
-        found.append(_compare(segment.segment.rows(its_places), segment.segment.vectors, its_places, query, limit))
+        places = _shortlists(snapshot.segments, chosen, query, shortlist)
+        if len(rows) + sum(map(len, places)) < limit:
+            places = None
+    if places is None:
+        places = [each.places for each in chosen]
+    order, scores = scan(snapshot.matrix, slots, query, limit)
+    found = [(rows[order], scores)]
+    for live, its_places in zip(snapshot.segments, places, strict=True):
+        live.segment.check_vectors(its_places)
+        order, scores = scan(live.segment.vectors, its_places, query, limit)
+        found.append((live.segment.rows(its_places[order]), scores))
     return best(np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found]), limit)
-
-
-def _compare(rows: Rows, vectors: Halves, places: Places, query: Floats, limit: int) -> tuple[Rows, Floats]:
-    order, scores = scan(vectors, places, query, limit)
-    return rows[order], scores
 
 
 def _shortlists(segments: Sequence[LiveSegment], chosen: Sequence[Chosen], query: Floats, count: int) -> list[Places]:
@@ -75,10 +74,10 @@ def _shortlists(segments: Sequence[LiveSegment], chosen: Sequence[Chosen], query
     rotated = GaussianPQ(len(query)).rotated(query[None])[0]
     found: list[tuple[Places, Floats]] = []
     for segment, each in zip(segments, chosen, strict=True):
-        if len(each.places):
+        if each.count:
             found.append(segment.segment.scan().search(rotated, count, each.bits))
         else:
-            found.append((each.places, np.zeros(0, dtype=np.float32)))
+            found.append((np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)))
     estimates = np.concatenate([scores for _, scores in found])
     cut = np.partition(estimates, len(estimates) - count)[len(estimates) - count] if count < len(estimates) else -np.inf
     return [np.sort(places[scores >= cut]) for places, scores in found]

@@ -28,6 +28,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ from retrieval.vector_checks import Words, check_words, words_of
 from retrieval.vector_codes import damaged
 
 FORMAT = 1
+CODEC = f"gaussian-pq:{GaussianPQ(0).seed}"
 SUFFIX = ".seg"
 MERGE = "merge.json"
 UNFINISHED = ".new"
@@ -349,23 +351,22 @@ def _check_entries(rows: Rows, entries: Entries, product: Codes) -> Words:
 
 
 def _header_bytes(layout: Layout, check: int) -> bytes:
-    codec = f"gaussian-pq:{layout.codec.seed}"
-    told = {"format": FORMAT, "codec": codec, "dimensions": layout.dimensions, "rows": layout.rows}
+    told = {"format": FORMAT, "codec": CODEC, "dimensions": layout.dimensions, "rows": layout.rows}
     line = json.dumps(told | {"tokens": layout.token_bytes, "check": check})
     return json.dumps([line, zlib.crc32(line.encode())]).encode().ljust(_HEADER_BYTES, b"\0")
 
 
-def _header(path: Path, raw: bytes) -> dict[str, int]:
+def _header(path: Path, raw: bytes) -> dict[str, Any]:
     try:
         line, check = json.loads(raw.rstrip(b"\0"))
-        told: dict[str, int] = json.loads(line)
+        told: dict[str, Any] = json.loads(line)
         right = zlib.crc32(line.encode()) == check
     except (ValueError, TypeError, AttributeError) as error:
         raise damaged(path, "not a segment") from error
     if not right:
         raise damaged(path, "its header changed")
-    if told["format"] != FORMAT:
-        raise damaged(path, f"format {told['format']}, this version reads {FORMAT}")
+    if (told["format"], told["codec"]) != (FORMAT, CODEC):
+        raise damaged(path, f"format {told['format']} with {told['codec']}, this version reads {FORMAT} with {CODEC}")
     return told
 
 

@@ -5,8 +5,7 @@ Quantization Fast Scan" (VLDB 2015); in FAISS the "PQ...x4fs" indexes. An invert
 vectors themselves (`by_residual=False`) is used as a flat one, because it takes a bitmap of what may be found and the
 flat one takes none; the bitmap costs nothing measurable, whatever it holds.
 
-Error: a table's entries are rounded to 8 bits, so that a score differs from `GaussianPQ.score` by at most half a step
-for each subvector. The steps are those of the widest table: `SCORE_STEPS`.
+Error: a table's entries are rounded to 8 bits, so that a score is off `GaussianPQ.score` by at most `score_error`.
 
 Invariant: nothing changes after the constructor, so any number of threads may search at once.
 """
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.vectors.codec import Bytes, Floats
-from compress.vectors.gaussian_pq import CENTROIDS, SUBVECTOR, GaussianPQ
+from compress.vectors.gaussian_pq import SUBVECTOR, GaussianPQ
 
 _ID_BYTES = 8
 _BLOCK_ROWS = 32
@@ -62,6 +61,8 @@ class FastScan:
         Returns:
             places `[K]` and estimates `[K]`.
         """
+        if not self.count:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         parameters = faiss.SearchParametersIVF(nprobe=1)
         if allowed is not None:
             selector = faiss.IDSelectorBitmap(allowed)
@@ -74,12 +75,11 @@ class FastScan:
 def tables(codec: GaussianPQ, query: Floats) -> Floats:
     """The scores of each subvector's centroids `[M, 16]`: what the scan rounds to 8 bits."""
     scores: Floats = codec.rotated(query[None]).reshape(-1, SUBVECTOR) @ codec.centroids().T
-    assert scores.shape[1] == CENTROIDS
     return scores
 
 
 def score_error(codec: GaussianPQ, query: Floats) -> float:
-    """How far an estimate of a scan may be from `codec.score`: half a step of 8 bits of the widest table, each."""
+    """How far an estimate of a scan may be from `codec.score`: a step of 8 bits of the widest table, each."""
     scores = tables(codec, query)
     widest = float((scores.max(axis=1) - scores.min(axis=1)).max())
     return len(scores) * widest / 255

@@ -58,7 +58,7 @@ def scan(rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Place
 
     Args:
         rows: `[N, D]`, in memory or mapped.
-        places: `[K]` which rows, each once, ascending.
+        places: `[K]` which rows, each once.
         query: `[D]` float32.
         limit: how many have to be there. More may be: whatever ties with the last one of its block is.
 
@@ -86,7 +86,7 @@ class _Block:
 
     def best(self, rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
         count = len(places)
-        if places[-1] - places[0] == count - 1:
+        if places[-1] - places[0] == count - 1 and (np.diff(places) == 1).all():
             self._rows[:count] = rows[places[0] : places[-1] + 1]
         else:
             np.take(rows, places, axis=0, out=self._rows[:count], mode="clip")

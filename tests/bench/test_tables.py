@@ -117,3 +117,32 @@ def test_a_recall_stands_beside_what_it_is_compared_with(tmp_path: Path) -> None
         "| 100,000 | 12.3 / 20.0 ms | 4.5 / 6.0 ms | 7.0 ms | 2.74 | 1.76 | 8.1 ms | 4.00 / 3.20 ms = 1.25 | 700 MB |"
     ) in told
     assert "20,000 distinct texts" in told
+
+
+FOUND = {
+    "recall": 0.9876,
+    "returned": 1.0,
+    "ms": {"p50": 1.234, "p95": 5.678, "n": 3},
+    "build_s": 12.34,
+    "memory_grown": 5_000,
+    "told": {"memory": 64_000},
+}
+
+
+def test_memory_is_what_an_index_says_or_what_it_took_whichever_is_more(tmp_path: Path) -> None:
+    stage = {"vectors": 1000, "real": 1000, "engines": {"ours": FOUND, "a peer": FOUND | {"told": {}}}}
+    codec = {"bytes_vector": 48, "lost": 0.3412, "found_among": {"10": 0.7, "100": 0.99, "300": 1.0}}
+    write(tmp_path, "vector_index", {"stages": [stage], "codecs": {"pq": codec}})
+    told = figures(tmp_path)
+    assert "| 1,000 | ours | 0.988 | 64 | 1.23 / 5.68 ms | 12.3 s |" in told
+    assert "| 1,000 | a peer | 0.988 | 5 | 1.23 / 5.68 ms | 12.3 s |" in told
+    assert "| pq | 48 | 0.3412 | 0.700 / 0.990 / 1.000 |" in told
+
+
+def test_the_share_of_rows_that_came_back_is_in_the_table(tmp_path: Path) -> None:
+    engines = {"ours": FOUND, "a peer": FOUND | {"returned": 0.46}}
+    write(tmp_path, "filtered", {"vectors": 100_000, "kept": 0.01, "engines": engines})
+    told = figures(tmp_path)
+    assert "keeps 1% of 100,000 vectors" in told
+    assert "| ours | 0.988 | 100% | 1.23 / 5.68 ms |" in told
+    assert "| a peer | 0.988 | 46% | 1.23 / 5.68 ms |" in told

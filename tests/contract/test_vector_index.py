@@ -70,6 +70,17 @@ def test_search_gives_what_comparing_everything_gives(index: VectorIndex, limit:
     assert scores == pytest.approx(wanted_scores, abs=1e-6)
 
 
+def test_a_vector_is_kept_and_scored_within_two_to_the_minus_eleven(index: VectorIndex) -> None:
+    vectors = np.random.default_rng(13).standard_normal((50, D)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index.apply("n", [put(row, vector) for row, vector in enumerate(vectors)])
+    _, kept = index.vectors("n", np.arange(50))
+    assert np.abs(kept - vectors).max() <= 2**-11
+    rows, scores = index.search("n", vectors[7], 50)
+    exact = vectors.astype(np.float64) @ vectors[7].astype(np.float64)
+    assert np.abs(scores - exact[rows]).max() <= 2**-11
+
+
 def test_equal_scores_come_by_row_whatever_order_they_were_written_in(index: VectorIndex) -> None:
     vectors = unit(2, 5)
     rows = [17, 3, 90, 41, 5, 8, 60, 2]
@@ -185,6 +196,8 @@ def test_no_limit_and_no_allowed_rows_give_nothing(index: VectorIndex) -> None:
         np.zeros(D, dtype=np.float64),
         np.full(D, np.nan, dtype=np.float32),
         np.full(D, -np.inf, dtype=np.float32),
+        np.zeros(D, dtype=np.float32),
+        np.full(D, 70_000, dtype=np.float32),
     ],
 )
 def test_a_bad_vector_is_refused_and_nothing_of_its_batch_is_written(index: VectorIndex, bad: Floats) -> None:

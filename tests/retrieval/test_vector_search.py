@@ -1,5 +1,6 @@
 """Searching by product codes: every score is exact, a filter costs no results, and little is missed."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,3 +113,33 @@ def test_a_filter_that_nobody_can_write_to_is_looked_up_once(
     segments = index._log("n").snapshot().segments
     assert all(segment.chosen(allowed) is segment.chosen(allowed) for segment in segments)
     assert all(segment.chosen(allowed.copy()) is not segment.chosen(allowed) for segment in segments)
+
+
+def test_threads_get_the_same_answer_while_segments_come_die_and_are_merged(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, log=LogSettings(head_rows_max=60), search=SearchSettings(), merge_fanout=2)
+    index = SegmentedVectorIndex(tmp_path, D, "encoder-1", settings)
+    vectors, query = unit(300, 11), unit(1, 12)[0]
+    index.apply("n", [VectorChange(row, 1, b"12345678", vectors[row]) for row in range(300)])
+    wanted = [part.tolist() for part in index.search("n", query, 10)]
+    seen: list[object] = []
+    stopped = threading.Event()
+
+    def read() -> None:
+        while not stopped.is_set():
+            seen.append([part.tolist() for part in index.search("n", query, 10)])
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    away = (-query).astype(np.float16).astype(np.float32)
+    merged = 0
+    for start in range(1000, 2000, 50):
+        index.apply("n", [VectorChange(row, 1, b"12345678", away) for row in range(start, start + 50)])
+        index.apply("n", [VectorChange(row, 1, b"12345678", None) for row in range(start, start + 40)])
+        merged += index.merge("n")
+    stopped.set()
+    for reader in readers:
+        reader.join()
+    assert merged > 2
+    assert len(seen) > 20
+    assert all(each == wanted for each in seen)
