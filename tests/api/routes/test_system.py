@@ -99,6 +99,7 @@ def test_stats_count_what_the_namespace_holds(run: Running) -> None:
         "versions": 2,
         "text_bytes": 6,
         "pending": 0,
+        "jobs": {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0},
         "vectors": {
             "rows": 1,
             "bytes_disk": index.bytes_disk,
