@@ -286,15 +286,18 @@ class Erasures:
 
         Most are said by the first rows, in UTF-8: other spellings are made only for what is left then.
         """
-        said: set[int] = set()
+        left = wanted
         with self._database.read() as connection:
-            search = Search(wanted)
             for spell in (plain_spelling, spellings):
+                search = Search(left)
                 for part in self._parts(erasures_sql.live_words(connection), spell):
-                    said |= search.everywhere(part)
-                    if len(said) == len(wanted):
-                        return said
-        return said
+                    said = search.everywhere(part)
+                    if said:
+                        left = left.without(said)
+                        search = Search(left)
+                    if not len(left):
+                        return wanted.digests()
+        return wanted.digests() - left.digests()
 
     def _parts(self, texts: Iterable[str], spell: Callable[[str], list[bytes]]) -> Iterator[bytes]:
         """Texts as they may be spelt, some at a time."""

@@ -107,6 +107,14 @@ class Fingerprints:
         wanted = np.array(sorted(digests), dtype=np.uint64)
         return Fingerprints(self.key, self.records[np.isin(self.records["digest"], wanted)])
 
+    def without(self, digests: set[int]) -> "Fingerprints":
+        """All but those with these digests."""
+        return self.only(self.digests() - digests)
+
+    def digests(self) -> set[int]:
+        """All digests."""
+        return set(self.records["digest"].tolist())
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -154,7 +162,8 @@ class Search:
 
     def everywhere(self, data: bytes) -> set[int]:
         """The same with the long ones at every place too: for the little that live rows are."""
-        return {digest for start in range(ALIGNED) for digest in self.in_bytes(data[start:], narrow=start == 0)}
+        starts = range(ALIGNED if len(self._long) else 1)
+        return {digest for start in starts for digest in self.in_bytes(data[start:], narrow=start == 0)}
 
     def _read(self, padded: bytes, width: "_Width", numbers: NDArray[np.uint64], start: int) -> set[int]:
         places = np.flatnonzero(np.take(width.table, (numbers >> width.shift).view(np.int64))) * 8 + start

@@ -179,7 +179,7 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp
     receipt = drive(alice, "delete", notes[0].id)
     assert notes[0].id in receipt.memory_ids
     assert receipt.removed["memories"] == len(receipt.memory_ids)
-    assert (receipt.state, receipt.rescan.clean) == ("succeeded", True)
+    assert (receipt.state, receipt.rescan.clean) == ("succeeded", True), receipt.rescan
     assert drive(drive.client, "erasure", receipt.id).digest == receipt.digest
     drive(alice, "export", tmp_path / "alice.ndjson")
     assert drive(alice, "erase", filter={"text": {"contains": "harbour"}}, dry_run=True).memories >= 24

@@ -29,14 +29,15 @@ from retrieval.passages import PASSAGE_BITS
 
 _BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
 _SECRET = "erasure_secret"
+_NO_TEXT = "\x00"
 MERGE_PAGES = 250
 # FTS5: a negative number of pages first puts all segments into one merge, positive ones then go on with it.
 _MERGE = text("INSERT INTO memory_fts(memory_fts, rank) VALUES('merge', :pages)")
-# What a row says, and whose it is: everything that a live memory accounts for, in SQL and in full text.
-_SAYS = "text, speaker, role, external_id, metadata, frame, user_id, agent_id, session_id"
+# Everything that a live memory accounts for, in SQL and in full text: whole rows, because SQLite writes a row's columns
+# one behind the other, and a window may lie across two of them.
 _LIVE = (
-    f"SELECT id, {_SAYS} FROM memories WHERE namespace NOT LIKE '-%'",
-    f"SELECT memory_id, {_SAYS} FROM versions WHERE namespace NOT LIKE '-%'",
+    "SELECT * FROM memories WHERE namespace NOT LIKE '-%'",
+    "SELECT * FROM versions WHERE namespace NOT LIKE '-%'",
     f"SELECT tags, body FROM memory_fts WHERE rowid >> {PASSAGE_BITS} IN"
     " (SELECT row FROM memories WHERE namespace NOT LIKE '-%')",
     "SELECT term FROM temp.memory_terms",
@@ -282,7 +283,7 @@ def live_words(connection: Connection) -> Iterator[str]:
     yield _OWN_NAMES
     for statement in (*_LIVE, *_OWN):
         for row in connection.exec_driver_sql(statement):
-            yield from (value for value in row if value)
+            yield "".join(value if isinstance(value, str) else _NO_TEXT for value in row if value is not None)
 
 
 def _rescan(kept: dict[str, Any] | None) -> Rescan | None:
