@@ -106,8 +106,8 @@ class MemoryService:
     ) -> Page:
         """Facts that held at `valid_at` (None: now) as far as was known at `wanted.known_at` (None: now), newest first.
 
-        A fact that ended, or was merged with another, shows only for a time before. Those of a person are kept without a
-        session: a scope with one finds them too, unless the key is bound to it.
+        A fact that ended, or was merged with another, shows only for a time before. Facts of a person are kept without
+        a session: a scope with one finds them too, unless the key is bound to it.
         """
         now = self._clock.now()
         moment = valid_at or now
