@@ -266,6 +266,36 @@ def _times(found: Mapping[str, Any]) -> str:
     return f"{found['ms']['p50']:.2f} / {found['ms']['p95']:.2f} ms"
 
 
+def _facts(results: Mapping[str, Any]) -> str:
+    lines = [
+        f"**Facts read by rule**, no LLM: {results['all']['n']} of them read and judged; *useful*: worth keeping, and"
+        " understood by itself",
+        "",
+        "| | facts a turn | not wrong | useful | date right | date of the right fact |",
+        "|---|---|---|---|---|---|",
+    ]
+    for data, judged in results["by data"].items():
+        names = ("not wrong", "useful", "date resolved", "date of the right fact")
+        lines.append(_line(data, [results["rates"][data]["facts a turn"], *(judged[name] or 0.0 for name in names)]))
+    return "\n".join(lines)
+
+
+def _change(results: Mapping[str, Any]) -> str:
+    lines = [
+        "**Turns that disagree**, BEAM 100K: pairs that a question names and a link joins; every other link counts as"
+        " false",
+        "",
+        "| | pairs | linked | false links per 1,000 user turns |",
+        "|---|---|---|---|",
+    ]
+    for kind, name in (("possibly_supersedes", "updates"), ("conflict", "contradictions")):
+        found = results["beam-100K"][kind]
+        lines.append(
+            f"| {name} | {found['pairs']} | {found['share found']:.2f} | {found['false per 1,000 user turns']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
@@ -275,6 +305,8 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "calibration": _calibration,
     "vector_index": _vector_index,
     "filtered": _filtered,
+    "facts": _facts,
+    "change": _change,
     "ingest": _ingest,
     "end_to_end": _end_to_end,
     "durability": _durability,

@@ -194,14 +194,17 @@ class Consolidator:
     def write(self, store: Store, namespace: str, planned: Planned) -> Place:
         """Write a step, within the caller's transaction; returns the place with what it counted."""
         written = removed = 0
+        changed: list[Memory] = []
         for unit in planned.units:
             if not self._unchanged(store, namespace, unit):
                 continue
             for made_by, proposals in unit.proposed:
                 wrote, erased = self._bring(store, namespace, unit, made_by, proposals)
                 written, removed = written + wrote, removed + erased
-            for learner in self._learners:
-                written += len(learner.learn(store, namespace, unit.changed))
+            changed += unit.changed
+        # At once, because what a learner compares with is the same for all sessions of a person.
+        for learner in self._learners:
+            written += len(learner.learn(store, namespace, changed))
         if planned.seen_until is not None:
             for made_by in self._everyone():
                 store.set_derived_until(namespace, made_by, planned.seen_until)

@@ -115,7 +115,7 @@ def _many(said: Sequence[Statement], vetoed: Vetoed) -> Runs:
             runs = _closed(runs, statement)
             continue
         if statement.replaces is not None:
-            old = replace_object(statement.triple, statement.replaces)
+            old = _with_object(statement.triple, statement.replaces)
             for at, run in enumerate(runs):
                 if _is_open(run) and _says(run, old) and not vetoed(supersede_digest(run.triple, statement.triple)):
                     until = max(statement.from_when, run.valid_from)
@@ -129,7 +129,7 @@ def _many(said: Sequence[Statement], vetoed: Vetoed) -> Runs:
     return runs
 
 
-def replace_object(triple: Triple, other: str) -> Triple:
+def _with_object(triple: Triple, other: str) -> Triple:
     """The triple with another object."""
     return Triple(triple.subject, triple.predicate, other, triple.negated)
 

@@ -102,6 +102,7 @@ class Selection:
         frame: values that top-level keys of its frame must have.
         valid_at: hides what was not valid then, whenever it was said; what was merged away was never valid by itself.
         derived: whether recalld derived it; None: either.
+        or_no_session: whether a memory outside any session matches a scope with one.
     """
 
     scope: Scope = EVERYTHING
@@ -119,6 +120,7 @@ class Selection:
     frame: Mapping[str, str] = field(default_factory=dict)
     valid_at: datetime | None = None
     derived: bool | None = None
+    or_no_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,13 +98,16 @@ class MemoryService:
     ) -> Page:
         """Facts that held at `valid_at` (None: now) as far as was known at `wanted.known_at` (None: now), newest first.
 
-        A fact that ended, or was merged with another, shows only for a time before.
+        A fact that ended, or was merged with another, shows only for a time before. Facts of a person are kept without
+        a session: a scope with one finds them too, unless the key is bound to it.
         """
         now = self._clock.now()
         moment = valid_at or now
         known_at = wanted.known_at
         states: tuple[State, ...] = ("active", "superseded")
-        bound = replace(wanted, scope=wanted.scope.within(who.bound), kinds=("fact",), states=states)
+        scope = wanted.scope.within(who.bound)
+        person = (scope.user_id or scope.agent_id) is not None and who.bound.session_id is None
+        bound = replace(wanted, scope=scope, kinds=("fact",), states=states, or_no_session=person)
         if known_at is None:
             return self._page(store, who, replace(bound, valid_at=moment), limit)
         found: list[Memory] = []

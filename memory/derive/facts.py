@@ -95,6 +95,11 @@ _THEIR: Final = {
     "myself": "themself",
     "ourselves": "themselves",
 }
+_NO_THING: Final = re.compile(
+    r"(?:an?|some|any|the|no)\s+(?:\w+\s+){0,2}(?:question|idea|problem|issue|feeling|doubt|clue|time|day|hard time|way"
+    r"|lot|bit|few|chance|look|good|great|plan|concern|blast|fun|trouble|couple|basic|structure|need)s?\b",
+    re.IGNORECASE,
+)
 _HOME: Final = frozenset({"moved to", "relocated to", "moved back to", "lives in", "based in", "moved into"})
 _PLACE: Final = re.compile(r"(?:the\s+)?[A-Z]")
 
@@ -202,11 +207,7 @@ def _habit(shown: str, clause: Clause, told: list[Told]) -> Reading | None:
 def _has_thing(shown: str, clause: Clause) -> bool:
     """Whether what is had is a thing ("a dog"), not a feeling or a duty ("a question", "to go")."""
     rest = shown[clause.verb_end : clause.end].strip()
-    vague = (
-        r"(?:an?|some|any|the|no)\s+(?:\w+\s+){0,2}(?:question|idea|problem|issue|feeling|doubt|clue|time|day|hard time"
-    )
-    vague += r"|way|lot|bit|few|chance|look|good|great|plan|concern|blast|fun|trouble|couple|basic|structure|need)s?\b"
-    return bool(_ARTICLE.match(rest)) and not re.match(vague, rest, re.IGNORECASE)
+    return _ARTICLE.match(rest) is not None and not _NO_THING.match(rest)
 
 
 def _doing(shown: str, clause: Clause, told: list[Told]) -> Reading | None:

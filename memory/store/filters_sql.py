@@ -48,7 +48,8 @@ def conditions(namespace: str, selection: Selection, now: datetime) -> list[Colu
     """The conditions of a selection, but for its `text`, which full text answers."""
     m = memories.c
     happened = func.coalesce(m.occurred_at, m.created_at)
-    found: list[ColumnElement[bool]] = [m.namespace == namespace, *scope_conditions(selection.scope)]
+    found: list[ColumnElement[bool]] = [m.namespace == namespace]
+    found += scope_conditions(selection.scope, selection.or_no_session)
     found += [m.state.in_(selection.states), or_(m.expires_at.is_(None), m.expires_at > now)]
     if selection.kinds:
         found.append(m.kind.in_(selection.kinds))
@@ -93,9 +94,12 @@ def _text_of(json: ColumnElement[Any], key: str) -> ColumnElement[Any]:
     return func.json_extract(json, f'$."{key}"')
 
 
-def scope_conditions(scope: Scope) -> list[ColumnElement[bool]]:
-    """A field that is given must match."""
-    return [memories.c[name] == value for name, value in scope.given().items()]
+def scope_conditions(scope: Scope, or_no_session: bool = False) -> list[ColumnElement[bool]]:
+    """A field that is given must match; where that is said, a session may be absent."""
+    found = [memories.c[name] == value for name, value in scope.given().items()]
+    if or_no_session and scope.session_id is not None:
+        found[-1] = or_(found[-1], memories.c.session_id.is_(None))
+    return found
 
 
 def exact_scope_conditions(scope: Scope) -> list[ColumnElement[bool]]:

@@ -355,7 +355,8 @@ def matches(memory: Memory, selection: Selection, now: datetime) -> bool:
     as_of, known_at = selection.as_of, selection.known_at
     return all(
         (
-            selection.scope.covers(item.scope),
+            selection.scope.covers(item.scope)
+            or (selection.or_no_session and _outside_sessions(selection.scope, item.scope)),
             memory.state in selection.states,
             item.expires_at is None or item.expires_at > now,
             not selection.kinds or item.kind in selection.kinds,
@@ -375,6 +376,10 @@ def matches(memory: Memory, selection: Selection, now: datetime) -> bool:
             selection.derived is None or selection.derived == (memory.deriver is not None),
         )
     )
+
+
+def _outside_sessions(wanted: Scope, scope: Scope) -> bool:
+    return scope.session_id is None and replace(wanted, session_id=None).covers(scope)
 
 
 def _all_covered(scope: Scope, found: Sequence[Scope | None]) -> bool:

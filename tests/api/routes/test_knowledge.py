@@ -46,6 +46,14 @@ def test_facts_say_what_stands_now_and_what_stood_then(moved: Running) -> None:
     assert told(client, known_at="2026-03-13T12:00:00Z") == []
 
 
+def test_facts_of_a_person_are_found_from_every_session_but_not_by_a_key_of_one(moved: Running) -> None:
+    client = moved.client()
+    assert told(client, user_id="alice", session_id="s1") == ["user lives in Lisbon", "user loves sushi"]
+    assert told(client, user_id="bob", session_id="s1") == []
+    assert told(client, session_id="s1") == []
+    assert told(moved.client(moved.key(user_id="alice", session_id="s1"))) == []
+
+
 def test_a_fact_is_a_memory_with_a_frame_and_its_sources(moved: Running) -> None:
     client = moved.client()
     fact = client.get("/v1/facts", params={"predicate": "lives in"}).json()["items"][0]
