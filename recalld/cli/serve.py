@@ -38,7 +38,9 @@ def serve(host: str | None, port: int | None, as_json: bool) -> None:
         _check_exposure(service)
         listener = _listen(settings)
         url = _url(settings.host, listener)
-        if not service.folder.hold(url):
+        if service.folder.hold(url):
+            service.imports.sweep()
+        else:
             log.get("serve").warning("folder_shared", detail="another server holds this data folder as well")
         log.get("serve").info(
             "serving", url=url, host=settings.host, data_dir=str(settings.data_dir), version=__version__

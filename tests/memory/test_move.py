@@ -200,6 +200,18 @@ def test_a_kill_in_the_middle_is_gone_on_with(make: Make, monkeypatch: pytest.Mo
     assert not path.exists()
 
 
+def test_only_files_that_no_import_names_are_swept_away(make: Make) -> None:
+    target = make()
+    import_id, path = target.imports.spool()
+    path.write_bytes(exported(make()))
+    target.imports.begin(WHO, import_id, False)
+    _, forgotten = target.imports.spool()
+    forgotten.write_bytes(b"half a line")
+    target.imports.sweep()
+    assert path.exists()
+    assert not forgotten.exists()
+
+
 def lines_of(service: Service) -> list[bytes]:
     return exported(service).splitlines(keepends=True)
 

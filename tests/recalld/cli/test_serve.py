@@ -39,6 +39,17 @@ def test_it_serves_on_a_free_port_and_ends_at_sigterm_with_0(tmp_path: Path) -> 
     assert run_recalld(tmp_path, "verify", **HASH).stdout == "clean: 1 memories in 1 namespaces\n"
 
 
+def test_what_a_crash_left_of_an_upload_is_removed_when_it_starts(tmp_path: Path) -> None:
+    with Process(tmp_path, **HASH):
+        pass
+    left = tmp_path / "data" / "spool" / "imp_left.ndjson"
+    left.parent.mkdir(exist_ok=True)
+    left.write_text(TEXT)
+    with Process(tmp_path, **HASH) as server:
+        assert get(server.url, "/readyz").json()["status"] == "ready"
+        assert not left.exists()
+
+
 def test_a_reply_does_not_wait_for_the_clients_acknowledgement(tmp_path: Path) -> None:
     """With Nagle's algorithm on, the second segment of every reply waits 40 ms for a delayed acknowledgement."""
     with Process(tmp_path, **HASH) as server, httpx2.Client(trust_env=False) as client:
