@@ -1,8 +1,8 @@
 """The vector index beside others, at several sizes: how many of the ten nearest, bytes in memory, time, time to build.
 
 Everything is built and asked in one process; a query is given to each engine in turn, in a new order each time, so that
-a noisy machine is noisy for all; `cpu_ms` is what the process computed meanwhile, on all its threads. Memory is what the
-process's own memory (mapped files left out) grows by while an engine is built and first asked, and beside it what an
+a noisy machine is noisy for all; `cpu_ms` is what the process computed meanwhile, by all its threads. Memory is what
+the process's own memory (mapped files left out) grows by while an engine is built and first asked, and beside it what an
 engine says itself. An engine that takes minutes to build is measured up to its `ROWS_MAX` only, and reported so.
 
 Beside that, each codec of `compress.vectors` on real vectors: its bytes, what it loses, and how many of the ten nearest
