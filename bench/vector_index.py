@@ -2,8 +2,8 @@
 
 Everything is built and asked in one process; a query is given to each engine in turn, in a new order each time, so that
 a noisy machine is noisy for all; `cpu_ms` is what the process computed meanwhile, by all its threads. Memory is what
-the process's own memory (mapped files left out) grows by while an engine is built and first asked, and beside it what an
-engine says itself. An engine that takes minutes to build is measured up to its `ROWS_MAX` only, and reported so.
+the process's own memory (mapped files left out) grows by while an engine is built and first asked, and beside it what
+an engine says itself. An engine that takes minutes to build is measured up to its `ROWS_MAX` only, and reported so.
 
 Beside that, each codec of `compress.vectors` on real vectors: its bytes, what it loses, and how many of the ten nearest
 are among the first 10, 100 and 300 of its ranking.
