@@ -1,9 +1,9 @@
 """The vector index beside others, at several sizes: how many of the ten nearest, bytes in memory, time, time to build.
 
 Everything is built and asked in one process; a query is given to each engine in turn, in a new order each time, so that
-a noisy machine is noisy for all. Memory is what the process's own memory (mapped files left out) grows by while an
-engine is built and first asked, and beside it what an engine says itself. An engine that takes minutes to build is
-measured up to its `ROWS_MAX` only, and reported so.
+a noisy machine is noisy for all; `cpu_ms` is what the process computed meanwhile, by all its threads. Memory is what
+the process's own memory (mapped files left out) grows by while an engine is built and first asked, and beside it what
+an engine says itself. An engine that takes minutes to build is measured up to its `ROWS_MAX` only, and reported so.
 
 Beside that, each codec of `compress.vectors` on real vectors: its bytes, what it loses, and how many of the ten nearest
 are among the first 10, 100 and 300 of its ranking.
@@ -102,18 +102,20 @@ def compare(
             engines[name] = engine
             say(f"{len(base):,} {name}: {figures[name]}")
         times: dict[str, list[float]] = {name: [] for name in engines}
+        own: dict[str, list[float]] = {name: [] for name in engines}
         found: dict[str, list[int]] = {name: [0, 0] for name in engines}
         for query, right, window in zip(queries, exact.tolist(), asked, strict=True):
             for name in rng.permutation(list(engines)).tolist():
-                started = time.perf_counter()
+                started, used = time.perf_counter(), time.process_time()
                 rows = engines[name].search(query, K, window)
                 times[name].append((time.perf_counter() - started) * 1000)
+                own[name].append((time.process_time() - used) * 1000)
                 found[name][0] += len(set(rows) & set(right) - {-1})
                 found[name][1] += len(rows)
         possible = int((exact >= 0).sum())
         for name in engines:
             figures[name] |= {"recall": found[name][0] / possible, "returned": found[name][1] / possible}
-            figures[name]["ms"] = percentiles(times[name])
+            figures[name] |= {"ms": percentiles(times[name]), "cpu_ms": percentiles(own[name])}
         engines.clear()
     return figures, left_out
 

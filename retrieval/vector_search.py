@@ -36,7 +36,7 @@ class SearchSettings:
     """
 
     exact_rows_max: int = 10_000
-    shortlist_rows_min: int = 300
+    shortlist_rows_min: int = 500
     shortlist_times: int = 3
 
 

@@ -41,6 +41,8 @@ class FastScan:
         flat.ntotal = len(codes)
         self._codec = codec
         self._index = faiss.IndexIVFPQFastScan(flat, _BLOCK_ROWS)
+        # The Python wrapper keeps `flat` with its own copy of all codes, which nothing reads any more.
+        vars(self._index).pop("referenced_objects", None)
         self._coarse = coarse
         self.count = len(codes)
 
