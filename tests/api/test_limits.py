@@ -152,7 +152,8 @@ def test_a_body_at_the_limit_is_taken_and_one_byte_more_is_not(small: Running, c
 
 def test_the_limit_holds_on_every_route(small: Running) -> None:
     for op in operations(small.app):
-        if op.method != "GET":
+        # An import has a limit of its own.
+        if op.method != "GET" and op.id != "import_memories":
             reply = op.call(small.client(), content=b" " * 2001, headers={"Content-Type": "application/json"})
             assert problem(reply)[:2] == (413, "too_large"), op.id
     assert small.dump() == []
@@ -272,8 +273,11 @@ def test_json_is_taken_under_its_media_types(run: Running, content_type: str) ->
 )
 def test_another_media_type_is_refused_so_that_no_web_form_can_write(run: Running, content_type: str | None) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
+    without_body = {"forget_memory", "restore_memory", "cancel_job", "retry_job", "undo_change"}
+    # Where none is given, `call` sends the type that an import has.
+    without_body |= {"import_memories"} if content_type is None else set()
     for op in operations(run.app):
-        if op.method in ("POST", "PATCH") and op.id not in ("forget_memory", "restore_memory"):
+        if op.method in ("POST", "PATCH") and op.id not in without_body:
             reply = op.call(run.client(), content=body_of(100), headers=headers)
             assert problem(reply) == (415, "unsupported_media", ["Content-Type"])
     assert run.dump() == []

@@ -47,6 +47,7 @@ def test_limits_have_the_documented_values() -> None:
         "metadata_depth_max": 32,
         "token_budget_max": 32_768,
         "messages_max": 1000,
+        "import_bytes_max": 4 * 1024**3,
     }
 
 
