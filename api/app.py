@@ -11,11 +11,12 @@ from fastapi import FastAPI
 from api import errors
 from api.limits import BodyLimit, HostGuard, Observe
 from api.metrics import Metrics
-from api.routes import chat, embeddings, knowledge, memories, recall, system
+from api.routes import chat, embeddings, erasures, jobs, knowledge, memories, move, recall, system
 from api.schemas import ProblemOut
 from recalld import __version__
 from recalld.bootstrap import Service
 from recalld.core.addresses import is_loopback
+from recalld.jobs.model import JobState
 
 DESCRIPTION = "A memory daemon for AI agents: write what happened, ask what matters now."
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -57,9 +58,13 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.model_threads = anyio.CapacityLimiter(chat.MODEL_THREADS)
-    metrics = Metrics(lambda: _waiting(service))
+    app.state.job_streams = jobs.Streams()
+    metrics = Metrics(lambda: _waiting(service), lambda: _jobs(service))
     app.include_router(memories.router)
+    app.include_router(erasures.router)
+    app.include_router(move.router)
     app.include_router(recall.router)
+    app.include_router(jobs.router)
     app.include_router(knowledge.router)
     app.include_router(chat.router)
     app.include_router(embeddings.router)
@@ -67,12 +72,17 @@ def create_app(service: Service) -> FastAPI:
     errors.install(app)
     settings = service.settings
     own = [] if is_loopback(settings.host) or settings.host in ("0.0.0.0", "::") else [settings.host]
-    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max)
+    app.add_middleware(BodyLimit, bytes_max=settings.body_bytes_max, streamed=move.STREAMED)
     app.add_middleware(HostGuard, hosts=[*own, *settings.allowed_hosts], origins=settings.allowed_origins)
-    app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(Observe, metrics=metrics, gate=service.gate)
     return app
 
 
 def _waiting(service: Service) -> int:
     with service.read_store() as store:
         return store.waiting()
+
+
+def _jobs(service: Service) -> dict[JobState, int]:
+    with service.read_work() as work:
+        return work.jobs.depth()

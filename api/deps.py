@@ -26,6 +26,7 @@ from recalld.core.access import Principal, StoredReply
 from recalld.core.addresses import is_loopback
 from recalld.core.db import Connection
 from recalld.core.errors import Forbidden, InvalidInput, Unauthorized
+from recalld.jobs.ports import JobQueue
 
 
 async def _service(request: Request) -> Service:
@@ -67,6 +68,7 @@ class WriteTransaction:
 
     connection: Connection
     store: Store
+    jobs: JobQueue
     after_commit: list[Callable[[], object]] = field(default_factory=list)
 
 
@@ -88,14 +90,19 @@ class Idempotent:
         Args:
             act: does the work; returns the reply and the ids of the memories that it shows.
         """
+        reply = self.commit(status, act)
+        headers = {"ETag": f'"{reply.body["version"]}"'} if "version" in reply.body else {}
+        return JSONResponse(reply.body, status_code=reply.status, headers=headers)
+
+    def commit(self, status: int, act: Act) -> StoredReply:
+        """The same without making a response of the reply: for a route that has more to say."""
         with self.service.database.write() as connection:
-            write = WriteTransaction(connection, SqlStore(connection))
+            write = WriteTransaction(connection, SqlStore(connection), self.service.jobs(connection))
             reply = self._once(write, status, act)
         for step in write.after_commit:
             step()
         self.service.worker.wake()
-        headers = {"ETag": f'"{reply.body["version"]}"'} if "version" in reply.body else {}
-        return JSONResponse(reply.body, status_code=reply.status, headers=headers)
+        return reply
 
     def _once(self, write: WriteTransaction, status: int, act: Act) -> StoredReply:
         if self.key is None:

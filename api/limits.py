@@ -7,7 +7,7 @@ is what keeps a web page from talking to a server on loopback by pointing its ow
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, ClassVar
@@ -25,6 +25,7 @@ from api.metrics import Metrics
 from recalld.core import log
 from recalld.core.addresses import LOOPBACK_NAMES
 from recalld.core.errors import InvalidInput, MalformedBody, MisdirectedHost, TooLarge, UnsupportedMediaType
+from recalld.jobs.gate import Gate
 
 CLIENT_LEFT = 499
 PREFIXES_KEY = "x-query-prefixes"
@@ -62,14 +63,15 @@ class HostGuard:
 
 
 class BodyLimit:
-    """Reads the body up to the limit and hands it on whole."""
+    """Reads the body up to the limit and hands it on whole; what `streamed` names limits its own."""
 
-    def __init__(self, app: ASGIApp, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, bytes_max: int, streamed: Collection[tuple[str, str]] = ()) -> None:
         self._app = app
         self._bytes_max = bytes_max
+        self._streamed = frozenset(streamed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or (scope["method"], scope["path"]) in self._streamed:
             await self._app(scope, receive, send)
             return
         too_large = problem(TooLarge.of("body", f"at most {self._bytes_max} bytes", self._bytes_max))
@@ -103,11 +105,15 @@ class BodyLimit:
 
 
 class Observe:
-    """One log line and one measurement a request: method, route template, status, time; nothing of its content."""
+    """One log line and one measurement a request: method, route template, status, time; nothing of its content.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Background work gives way to it until its reply begins: a stream may stay open for long.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, gate: Gate) -> None:
         self._app = app
         self._metrics = metrics
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -115,11 +121,14 @@ class Observe:
             return
         started = perf_counter()
         status = CLIENT_LEFT
+        inside = True
+        self._gate.enter()
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, inside
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, inside = message["status"], False
+                self._gate.leave()
             await send(message)
 
         try:
@@ -128,6 +137,8 @@ class Observe:
             status = 500
             raise
         finally:
+            if inside:
+                self._gate.leave()
             took_s = perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
             # A label must not take whatever a client makes up.

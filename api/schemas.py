@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from memory.context import Context
-from memory.model import KINDS, Item, Kind, Memory, Receipt, State, WrittenKind
+from memory.model import KINDS, Item, Kind, Memory, State, WrittenKind
 from memory.recall import Hit, Question, Recall
 from recalld.core.clock import NO_TIME, RFC3339
 from recalld.core.scope import Scope
@@ -325,31 +325,17 @@ class ContextOut(Output):
         )
 
 
-class ReceiptOut(Output):
-    """What an erasure removed, by place. `rescan: null`: the data folder was not scanned for what is left."""
+class ImportedOut(Output):
+    """What an import did."""
 
-    id: str
-    state: Literal["succeeded"]
     namespace: str
-    memory_ids: list[str]
-    removed: dict[str, int]
-    erased_at: datetime
-    digest: str
-    rescan: None
-
-    @classmethod
-    def of(cls, receipt: Receipt) -> "ReceiptOut":
-        """From the layers below."""
-        return cls(
-            id=receipt.id,
-            state="succeeded",
-            namespace=receipt.namespace,
-            memory_ids=list(receipt.memory_ids),
-            removed=dict(receipt.removed),
-            erased_at=receipt.erased_at,
-            digest=receipt.digest,
-            rescan=None,
-        )
+    lines: int
+    added: int = Field(description="memories that were not here")
+    advanced: int = Field(description="memories that were here in an older version")
+    unchanged: int
+    conflicts: int = Field(description="memories that differ here in a version that both have: what is here stayed")
+    erased: int = Field(description="memories that were erased here, and were not brought back")
+    changes: int = Field(description="decisions that were not here")
 
 
 class FieldErrorOut(Output):
@@ -390,6 +376,7 @@ class StatsOut(Output):
     versions: int
     text_bytes: int
     pending: int = Field(description="rows waiting to be encoded")
+    jobs: dict[str, int] = Field(description="by state")
     vectors: dict[str, int]
     bytes: dict[str, int] = Field(description="of the whole instance, by layer")
     bytes_per_memory: float

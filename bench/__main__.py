@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.encoder,
         given.rounds,
         tuple(given.memories),
+        tuple(given.vectors),
         given.limit,
         given.ablations,
     )
@@ -55,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=default.rounds, help="of durability")
     parser.add_argument(
         "--memories", type=int, nargs="+", default=default.memories, help="of ingest: sizes at which to recall"
+    )
+    parser.add_argument(
+        "--vectors", type=int, nargs="+", default=default.vectors, help="of vector_index and filtered: sizes"
     )
     parser.add_argument("--limit", type=_positive, help="of conversations, chats, haystacks or (multi-hop) questions")
     parser.add_argument(

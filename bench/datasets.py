@@ -257,7 +257,7 @@ def real_turns(count: int) -> tuple[list[Turn], int]:
     """
     found = [
         replace(turn, session=f"{number}:{turn.session}")
-        for number, told in enumerate(_here(locomo, longmemeval, *(partial(beam, size) for size in BEAM_SIZES)))
+        for number, told in enumerate(here(locomo, longmemeval, *(partial(beam, size) for size in BEAM_SIZES)))
         for turn in told.turns
     ]
     if not found:
@@ -274,12 +274,12 @@ def real_turns(count: int) -> tuple[list[Turn], int]:
 
 def questions(count: int) -> list[str]:
     """Distinct questions: of the data sets that are there, then those that the shipped conversation's turns end in."""
-    asked = [question.text for told in _here(locomo, longmemeval) for question in told.questions]
+    asked = [question.text for told in here(locomo, longmemeval) for question in told.questions]
     asked += [question for turn in conversation() if (question := last_question(turn.text))]
     return list(dict.fromkeys(asked))[:count]
 
 
-def _here(*loaders: Callable[[], list[Conversation]]) -> list[Conversation]:
+def here(*loaders: Callable[[], list[Conversation]]) -> list[Conversation]:
     """What is there of some data sets."""
     found: list[Conversation] = []
     for load in loaders:

@@ -40,7 +40,7 @@ def run(options: Options) -> dict[str, Any]:
         try:
             url = server.start(server_environment() | {"RECALLD_ENCODER": options.encoder})
             with Recalld(url) as client:
-                idle = _resident_mb(folder)
+                idle = resident_mb(folder)
                 stages = []
                 for number, (start, size) in enumerate(zip([0, *sizes], sizes, strict=False)):
                     stage = _write(client, turns[start:size])
@@ -101,14 +101,14 @@ def _recall(client: Recalld, asked: Sequence[str]) -> dict[str, Any]:
 def _sizes(client: Recalld, folder: Path) -> dict[str, Any]:
     stats = client.stats()
     return {
-        "resident_mb": _resident_mb(folder),
+        "resident_mb": resident_mb(folder),
         "text_bytes": stats.text_bytes,
         "bytes_on_disk": dict(stats.bytes),
         "vectors": dict(stats.vectors),
     }
 
 
-def _resident_mb(folder: Path) -> float | None:
+def resident_mb(folder: Path) -> float | None:
     """Resident memory of the server of a data folder; None where the system does not tell (it is not Linux)."""
     holder = DataFolder(folder).holder()
     status = Path(f"/proc/{holder.pid}/status") if holder else None

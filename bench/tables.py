@@ -77,6 +77,20 @@ def _beam(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _longmemeval(results: Mapping[str, Any]) -> str:
+    rows = results["rows"]
+    lines = [
+        f"**Recall of answer sessions**, LongMemEval, {len(results['turns'])} haystacks,"
+        f" {int(rows[OURS]['n'])} questions",
+        "",
+        "| | session recall@1 | session recall@5 | session MRR | turn recall@10 |",
+        "|---|---|---|---|---|",
+    ]
+    names = ("session recall@1", "session recall@5", "session mrr", "turn recall@10")
+    lines += [_line(row, [rows[row][name] for name in names]) for row in ROWS_SHOWN]
+    return "\n".join(lines)
+
+
 def _multihop(name: str, results: Mapping[str, Any]) -> str:
     rows = results["rows"]
     lines = [
@@ -113,17 +127,48 @@ def _line(name: str, values: Sequence[float]) -> str:
 
 def _ingest(results: Mapping[str, Any]) -> str:
     lines = [
-        "**One server over HTTP**, real turns, batches of 100; a recall includes encoding its query:",
+        "**One server over HTTP**, real turns, batches of 100; *bytes each*: of the texts that this row adds, of which"
+        " the first are short turns and the later ones long messages; a recall includes encoding its query:",
         "",
-        "| memories | written a second | encoded a second | recall p50 / p95 | resident memory |",
-        "|---|---|---|---|---|",
-        f"| 0 | | | | {results['resident_mb_idle']:.0f} MB |",
+        "| memories | bytes each | written a second | encoded a second | encoded bytes a second | recall p50 / p95 |"
+        " resident memory |",
+        "|---|---|---|---|---|---|---|",
+        f"| 0 | | | | | | {results['resident_mb_idle']:.0f} MB |",
     ]
+    before = 0
     for stage in results["stages"]:
         write, recall = stage["write"], stage["recall"]["http_ms"]
+        each = (stage["text_bytes"] - before) / write["memories"]
+        before = stage["text_bytes"]
         lines.append(
-            f"| {stage['memories']:,} | {write['written_per_s']:.0f} | {write['encoded_per_s']:.0f}"
+            f"| {stage['memories']:,} | {each:.0f} | {write['written_per_s']:.0f} | {write['encoded_per_s']:.0f}"
+            f" | {each * write['encoded_per_s']:,.0f}"
             f" | {recall['p50']:.0f} / {recall['p95']:.0f} ms | {stage['resident_mb']:.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def _end_to_end(results: Mapping[str, Any]) -> str:
+    texts, repeated = results["texts"], results["texts_repeated"]
+    lines = [
+        "**A recall beside encoding its query**, over HTTP, no query asked twice; *encode*: the same encoder alone, in"
+        " process; *embed*: `/v1/embeddings` of the same server; *again*: queries asked before; *add / commit*: one"
+        " memory with all its rows, against a bare row of as many bytes in the same SQLite (WAL, FULL)."
+        f" {texts - repeated:,} distinct texts, repeated in other sessions above that.",
+        "",
+        "| memories | recall p50 / p95 | encode p50 / p95 | embed p50 | recall / encode | recall / embed | again p50 |"
+        " add / commit p50 | resident memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for stage in results["stages"]:
+        recall, add = stage["recall"], stage["add"]
+        ours, encode = recall["http_ms"], recall["encode_ms"]
+        lines.append(
+            f"| {stage['memories']:,} | {ours['p50']:.1f} / {ours['p95']:.1f} ms"
+            f" | {encode['p50']:.1f} / {encode['p95']:.1f} ms | {recall['embed_http_ms']['p50']:.1f} ms"
+            f" | {recall['times_encode']:.2f} | {recall['times_embed_http']:.2f} | {recall['again_ms']['p50']:.1f} ms"
+            f" | {add['ours_ms']['p50']:.2f} / {add['bare_ms']['p50']:.2f} ms = {add['times_bare']:.2f}"
+            f" | {stage['resident_mb']:.0f} MB |"
         )
     return "\n".join(lines)
 
@@ -136,6 +181,89 @@ def _durability(results: Mapping[str, Any]) -> str:
         f" acknowledged memories, {lost} lost, {doubled} doubled, in SQL, full text and vectors;"
         f" `recalld verify` {'clean each time' if results['clean'] else 'found differences'}."
     )
+
+
+def _erase(results: Mapping[str, Any]) -> str:
+    rounds = results["rounds"]
+    left = results["pieces_left"] + results["pieces_left_stopped"] + sum(one["pieces_left"] for one in rounds)
+    return (
+        f"**Erasing** {results['erasures']} of {results['memories']:,} memories, looked for by another scan in all"
+        f" {results['bytes_scanned'] / 2**20:.0f} MB of the data folder, in {results['pieces']:,} pieces: {left} left"
+        f" ({results['texts_found_before']} of {results['texts_distinct']} texts found before)."
+        f" One takes {results['erase_ms']['p50']:.0f} ms (p95 {results['erase_ms']['p95']:.0f}), its own rescan"
+        f" included. Killed in the middle {len(rounds)} times: each was finished after the restart, or had never begun."
+    )
+
+
+def _move(results: Mapping[str, Any]) -> str:
+    move, backup = results["move"], results["backup"]
+    return (
+        f"**Moving** {move['memories']:,} memories with {move['versions']:,} versions: export {move['export_s']:.0f} s,"
+        f" {move['bytes'] / 2**20:.0f} MB; import {move['empty']['seconds']:.0f} s into an empty instance,"
+        f" {move['half']['seconds']:.0f} s into one that has half, {move['empty_again']['seconds']:.0f} s where all are"
+        f" there; after {move['killed']['kills']} SIGKILLs it went on by itself; {move['wrong']} differ. **Backup** of"
+        f" {backup['bytes'] / 2**20:.0f} MB in {backup['seconds']:.1f} s while {backup['written_during']:,} memories"
+        f" were written: {backup['torn_batches']} batches torn, {backup['lost']} lost, {backup['erased_back']} of"
+        f" {backup['erased_after']} later erasures undone by the restore."
+    )
+
+
+def _jobs(results: Mapping[str, Any]) -> str:
+    kill, rate, writers = (results[name] for name in ("kill", "rate", "writers"))
+    many = max(name for name in rate if name.startswith("workers_"))
+    return (
+        f"**Jobs**: {kill['jobs']:,} jobs of 3 steps under {sum(kill['killed'].values())} SIGKILLs of workers and"
+        f" server: {kill['lost']} of {kill['steps']:,} steps lost, {kill['doubled']} doubled, {kill['unfinished']} jobs"
+        " left."
+        f" {rate['workers_1']['median']:.0f} jobs a second with one worker, {rate[many]['median']:.0f} with"
+        f" {many.removeprefix('workers_')}. The p95 of `POST /v1/memories` while {writers['memories']:,} memories are"
+        f" consolidated is {writers['median_ratio_p95']:.2f} times that of an idle server."
+    )
+
+
+def _vector_index(results: Mapping[str, Any]) -> str:
+    """Each size, each engine; then the codecs."""
+    lines = [
+        f"**Nearest vectors**, {results['stages'][-1]['real']:,} of real texts, above that the same with noise (no"
+        " easier: `difficulty` in the file); one query at a time on one thread; *memory*: what the process grew by,"
+        " mapped files left out",
+        "",
+        "| vectors | index | recall@10 | memory, bytes a vector | p50 / p95 | built in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for stage in results["stages"]:
+        for name, found in stage["engines"].items():
+            lines.append(
+                f"| {stage['vectors']:,} | {name} | {found['recall']:.3f} | {_memory_of(found, stage['vectors']):,.0f}"
+                f" | {_times(found)} | {found['build_s']:.1f} s |"
+            )
+    lines += ["", "| codec | bytes | lost | nearest ten among the first 10 / 100 / 300 |", "|---|---|---|---|"]
+    for name, found in results["codecs"].items():
+        among = " / ".join(f"{share:.3f}" for share in found["found_among"].values())
+        lines.append(f"| {name} | {found['bytes_vector']:,} | {found['lost']:.4f} | {among} |")
+    return "\n".join(lines)
+
+
+def _filtered(results: Mapping[str, Any]) -> str:
+    lines = [
+        f"**Within a filter** that keeps {results['kept']:.0%} of {results['vectors']:,} vectors (one of ten tenants, a"
+        " tenth of the time):",
+        "",
+        "| index | recall@10 | rows returned of those that exist | p50 / p95 |",
+        "|---|---|---|---|",
+    ]
+    for name, found in results["engines"].items():
+        lines.append(f"| {name} | {found['recall']:.3f} | {found['returned']:.0%} | {_times(found)} |")
+    return "\n".join(lines)
+
+
+def _memory_of(found: Mapping[str, Any], vectors: int) -> float:
+    """Bytes a vector: what an index says it holds or what the process grew by, whichever is more."""
+    return float(max(found["memory_grown"], found["told"].get("memory", 0))) / vectors
+
+
+def _times(found: Mapping[str, Any]) -> str:
+    return f"{found['ms']['p50']:.2f} / {found['ms']['p95']:.2f} ms"
 
 
 def _facts(results: Mapping[str, Any]) -> str:
@@ -171,11 +299,18 @@ def _change(results: Mapping[str, Any]) -> str:
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
+    "longmemeval": _longmemeval,
     "hotpot": partial(_multihop, "HotpotQA"),
     "musique": partial(_multihop, "MuSiQue"),
     "calibration": _calibration,
+    "vector_index": _vector_index,
+    "filtered": _filtered,
     "facts": _facts,
     "change": _change,
     "ingest": _ingest,
+    "end_to_end": _end_to_end,
     "durability": _durability,
+    "erase": _erase,
+    "move": _move,
+    "jobs": _jobs,
 }

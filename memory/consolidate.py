@@ -27,7 +27,7 @@ from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, SCOPE_FIELDS, Scope
 
 # What one transaction may touch: memories read, and those of the changes that are taken together.
-STEP_MEMORIES = 200
+STEP_MEMORIES = 100
 RANGE_MEMORIES = 5000
 SESSION_MEMORIES_MAX = 2000
 
@@ -177,15 +177,15 @@ class Consolidator:
         with self._read() as store:
             if place is None:
                 place = Place(self.seen(store, namespace), store.newest_change(namespace))
-            if again:
-                return self._derived(namespace, replace(place, until=place.after), again, None, breathe)
+            if not again and place.after >= place.target:
+                return Planned((), place, True)
             if place.until is None:
-                until = min(store.range_end(namespace, place.after, RANGE_MEMORIES), place.target)
-                if place.after >= place.target:
-                    return Planned((), place, True)
-                place = replace(place, until=until)
+                until = place.after if again else store.range_end(namespace, place.after, RANGE_MEMORIES)
+                place = replace(place, until=min(until, place.target))
             assert place.until is not None
-            touched = store.changed(namespace, place.after, place.until)
+            touched = [] if again else store.changed(namespace, place.after, place.until)
+        if again:
+            return self._derived(namespace, place, again, None, breathe)
         inside = [(each, memory_id) for each, memory_id in touched if scope.covers(each)]
         changed = {each: [i for _, i in group] for each, group in groupby(inside, key=lambda pair: pair[0])}
         seen_until = place.until if scope == EVERYTHING else None

@@ -196,14 +196,16 @@ class Indexer:
         Under the writer lock, what others write meanwhile stays in the outbox: that is late, not different.
 
         Raises:
-            IndexDamaged: the index cannot be read, token codes included.
+            IndexDamaged: the index cannot be read, vectors and token codes included.
         """
         known = dict(self._vectors.states(namespace))
         missing, stale = [], []
         for rows in self._walk(namespace):
             with self._read() as store:
                 wanted = _load(store, namespace, rows)
-            self._vectors.codes(namespace, np.array(list(wanted), dtype=np.int64))
+            keys = np.array(list(wanted), dtype=np.int64)
+            self._vectors.vectors(namespace, keys)
+            self._vectors.codes(namespace, keys)
             for each, (_, text) in wanted.items():
                 state = known.pop(each, None)
                 if state is None:

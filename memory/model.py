@@ -7,7 +7,7 @@ Applications, ch. 10).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
@@ -17,6 +17,7 @@ from retrieval.filters import Filter
 Kind = Literal["turn", "document", "fact", "summary", "episode", "procedure", "rationale", "profile"]
 WrittenKind = Literal["turn", "document", "fact", "episode", "procedure", "rationale"]
 State = Literal["active", "superseded", "forgotten"]
+ErasureState = Literal["running", "succeeded", "failed"]
 Action = Literal[
     "add", "update", "forget", "restore", "erase", "derive",
     "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "undo",
@@ -142,6 +143,10 @@ class Change:
     undone_by: str | None = None
     number: int = field(default=0, compare=False)
 
+    def of(self, memory_ids: tuple[str, ...]) -> "Change":
+        """The same decision, telling only of these memories."""
+        return replace(self, memory_ids=memory_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class ChangeSelection:
@@ -190,20 +195,49 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What an erasure did.
+class Rescan:
+    """What a search of every file in the data folder found of erased texts after their erasure.
 
     Attributes:
-        memory_ids: every memory that is gone, derived ones included.
+        files, bytes: how much was read.
+        windows: how many pieces of text were looked for.
+        found: those that are still there and that no live memory says.
+        places: the files that hold them.
+        at: when.
+    """
+
+    files: int
+    bytes: int
+    windows: int
+    found: int
+    places: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an erasure did, or has done so far.
+
+    Attributes:
+        asked: by what it was asked for: `ids`, `scope`, `filter`, `all`, `retention` or `ledger`.
+        state: `running` until everything is removed and the rescan is clean; `failed` where it never was.
+        memories: how many memories are gone, derived ones included; nothing shows them from the first moment on.
         removed: rows removed by place (`memories`, `versions`, `fulltext`, `vectors`, ...).
-        rescan: None: the data folder was not scanned for what is left.
-        digest: SHA-256 over the fields above, so that a receipt can be recognised.
+        finished_at: when the rescan was done.
+        digest: SHA-256 over the fields above and the ledger's hashes, so that a receipt can be recognised.
+        memory_ids: what is gone; only in the reply to the request, because no id is kept.
+        attempts: how often the files were cleaned and searched.
     """
 
     id: str
     namespace: str
-    memory_ids: tuple[str, ...]
+    asked: str
+    state: ErasureState
+    memories: int
     removed: Mapping[str, int]
     erased_at: datetime
-    digest: str
-    rescan: None = None
+    finished_at: datetime | None = None
+    rescan: Rescan | None = None
+    digest: str = ""
+    memory_ids: tuple[str, ...] = ()
+    attempts: int = 0

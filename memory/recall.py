@@ -7,7 +7,7 @@ to a stated number of passages itself and says how many rows are left (`pending`
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -25,7 +25,7 @@ from recalld.core.config import Limits
 from recalld.core.errors import InvalidInput
 from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, Scope
-from retrieval.corpus import Corpus, RowText
+from retrieval.corpus import Corpus, Memo, RowText
 from retrieval.feedback import nudge
 from retrieval.filters import Filter
 from retrieval.passages import PASSAGE_BITS, Passage, key, passage_of, row_of, rows_of, split
@@ -135,8 +135,10 @@ class Recaller:
             return [_row_text(loaded[row_of(each)], passages[row_of(each)], passage_of(each)) for each in keys]
 
         nudges = {row: nudge(v.useful, v.useless) for row, v in store.feedback(who.namespace).items()}
+        # What is worked out of rows that wait for their vectors would be wrong for the next recall.
+        columns = replace(found.columns, memo=Memo()) if len(found.pending) else found.columns
         corpus = Corpus.over(
-            found.columns, store.lexical(scope), describe, vectors=fresh.vectors, codes=fresh.codes, nudges=nudges
+            columns, store.lexical(scope), describe, vectors=fresh.vectors, codes=fresh.codes, nudges=nudges
         )
         asked = plan(question.query, question.now or now)
         candidates = self._pipeline.search(who.namespace, asked, corpus, question.limit)

@@ -1,33 +1,26 @@
-"""The use cases on memories: add, read, change, forget, restore, erase, vote.
+"""The use cases on memories: add, read, change, forget, restore, vote.
 
 Each takes the store of the caller's transaction and commits nothing. Decisions are `memory.lifecycle`'s; this file
 reads what they need, writes what they decide, and keeps the reason in the change log. A memory outside the caller's
 scope, or expired, does not exist for it.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
-
-import numpy as np
 
 from memory import lifecycle
 from memory.ingest import check, check_item
 from memory.lifecycle import Decision
-from memory.model import Action, Change, Item, Memory, Receipt, Selection, State, Votes
+from memory.model import Action, Change, Item, Memory, Selection, State, Votes
 from memory.ports import MemoryStore, Store
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
 from recalld.core.config import Limits
-from recalld.core.db import format_utc
 from recalld.core.errors import InvalidInput, NotFound
 from recalld.core.ids import IdSource
 from recalld.core.scope import Scope
-from retrieval.passages import possible_keys
-from retrieval.ports import VectorIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +34,10 @@ class Page:
 class MemoryService:
     """See the module's docstring. `who` is whose request it is: its namespace and the scope that it is bound to."""
 
-    def __init__(self, clock: Clock, ids: IdSource, limits: Limits, vectors: VectorIndex) -> None:
+    def __init__(self, clock: Clock, ids: IdSource, limits: Limits) -> None:
         self._clock = clock
         self._ids = ids
         self._limits = limits
-        self._vectors = vectors
 
     def add(self, store: Store, who: Principal, items: Sequence[Item]) -> list[Memory]:
         """Keep items, all or none, in order.
@@ -172,19 +164,6 @@ class MemoryService:
         decision = lifecycle.set_state(existing, state, self._clock.now(), "asked for by its caller")
         return self._carry_out(store, who.namespace, decision, action)
 
-    def erase(self, store: Store, who: Principal, memory_id: str, if_match: str | None = None) -> Receipt:
-        """Remove a memory, what was derived from it, and every row that tells of it, from SQL.
-
-        The receipt counts the vectors too; they go when the outbox is applied, which the caller does after its commit.
-        """
-        existing = self.get(store, who, memory_id)
-        lifecycle.check_version(existing, if_match)
-        gone, removed = store.erase(who.namespace, [memory_id])
-        rows = np.array(sorted(memory.row for memory in gone), dtype=np.int64)
-        vectors = len(self._vectors.vectors(who.namespace, possible_keys(rows))[0])
-        ids = [memory.id for memory in gone]
-        return self._receipt(who.namespace, ids, {**asdict(removed), "vectors": vectors})
-
     def vote(self, store: Store, who: Principal, recall_id: str, memory_id: str, useful: bool | None) -> Votes:
         """Keep a vote on a memory that a recall gave, in the place of an earlier one; None withdraws it.
 
@@ -203,13 +182,6 @@ class MemoryService:
         memory = self.get(store, who, memory_id)
         store.vote(who.namespace, recall_id, memory_id, useful, self._clock.now())
         return store.feedback(who.namespace, memory_id).get(memory.row, Votes())
-
-    def _receipt(self, namespace: str, gone: Sequence[str], removed: Mapping[str, int]) -> Receipt:
-        at = self._clock.now()
-        receipt_id = self._ids.new("era")
-        told = json.dumps([receipt_id, namespace, list(gone), dict(removed), format_utc(at)])
-        digest = hashlib.sha256(told.encode()).hexdigest()
-        return Receipt(receipt_id, namespace, tuple(gone), dict(removed), at, digest)
 
     def _expired(self, memory: Memory) -> bool:
         return memory.item.expires_at is not None and memory.item.expires_at <= self._clock.now()

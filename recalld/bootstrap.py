@@ -6,32 +6,39 @@ them starts without them.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
+from memory.backup import Begin
 from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
 from memory.derive.summaries import SessionSummaries, SummarySettings
+from memory.erase import Elsewhere, Erasures, Target
+from memory.export import Exports
+from memory.imports import Imports
 from memory.indexing import Indexer
 from memory.knowledge import Knowledge
 from memory.linking import Linker
+from memory.model import Receipt
 from memory.ports import Store
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
 from memory.service import MemoryService
-from memory.store.sql import SqlStore
+from memory.store import column_cache
+from memory.store.sql import Kept, SqlStore
 from recalld.core import access, log
+from recalld.core.access import Principal
 from recalld.core.clock import Clock, SystemClock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.datafolder import DataFolder
 from recalld.core.db import Connection, Database
-from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, RecalldError
+from recalld.core.errors import ConfigError, FeatureNotInstalled, IndexDamaged, ModelMissing, RecalldError
 from recalld.core.ids import IdSource, UlidSource
 from recalld.jobs.gate import Gate
 from recalld.jobs.model import QueueSettings
@@ -48,7 +55,8 @@ from retrieval.encode_hash import HashEncoder
 from retrieval.pipeline import Pipeline
 from retrieval.ports import Encoder
 from retrieval.token_codes import fingerprint, thresholds
-from retrieval.vector_exact import ExactVectorIndex
+from retrieval.vector_faiss import SegmentedVectorIndex
+from retrieval.vector_memory import InMemoryVectorIndex
 
 JOBS_DROPPED_AT_ONCE = 1000
 
@@ -81,16 +89,27 @@ class Service:
         self.folder = DataFolder(settings.data_dir)
         self.database = Database(settings.database_url or f"sqlite:///{settings.sqlite_file}")
         self.database.migrate()
+        self.kept = Kept()
         self.encoder = parts.encoder or make_encoder(settings)
-        self.vectors = ExactVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
+        self.vectors = SegmentedVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
-        self.memories = MemoryService(self.clock, self.ids, settings, self.vectors)
+        self.memories = MemoryService(self.clock, self.ids, settings)
         self.knowledge = Knowledge(self.clock, self.ids)
         self.changes = ChangeLog(self.clock, self.ids, self.knowledge)
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
+        elsewhere = Elsewhere(lambda connection: [self.jobs(connection)], self.jobs)
+        self.erasures = Erasures(
+            self.database, self.indexer, self.vectors, settings.data_dir, settings.index_dir, self.clock, self.ids,
+            elsewhere,
+        )  # fmt: skip
+        made_with = fingerprint(self.encoder)
+        self.exports = Exports(self.database, self.vectors, made_with, self.clock)
+        self.imports = Imports(
+            self.database, self.vectors, made_with, settings.spool_dir, self.clock, self.ids, settings
+        )
         self.gate = Gate()
         self.consolidator = Consolidator(
             make_derivers(settings, self.encoder),
@@ -99,7 +118,8 @@ class Service:
             self.ids,
             (self.knowledge, Linker(self.clock, self.ids)),
         )
-        self.worker = Worker(self.indexer.apply, self.recall_log.flush, self.upkeep, jobs=self._job_steps())
+        self.tasks: dict[str, Task] = {task.name: task for task in self._own_tasks()}
+        self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())
         self._llm = parts.llm
         self._counter: TokenCounter | None = None
         self._llm_lock = threading.Lock()
@@ -109,7 +129,7 @@ class Service:
     def read_store(self) -> Iterator[Store]:
         """The store within one read transaction."""
         with self.database.read() as connection:
-            yield SqlStore(connection)
+            yield SqlStore(connection, self.kept)
 
     @contextmanager
     def write_store(self) -> Iterator[Store]:
@@ -133,15 +153,17 @@ class Service:
         with self.database.write() as connection:
             yield Work(SqlStore(connection), self.jobs(connection))
 
+    @contextmanager
+    def _write_in_turn(self) -> Iterator[Work]:
+        """`write_work`, one worker at a time: they queue at a file lock, which wakes the next one at once, instead of
+        all polling SQLite's lock, which an API's write would then meet too.
+        """
+        with self.folder.turn("jobs"), self.write_work() as work:
+            yield work
+
     def job_runner(self) -> JobRunner:
-        """Carries on jobs of every task that this instance knows; each thread needs its own."""
-        settings = self.settings
-        tasks: tuple[Task, ...] = (
-            Consolidate(self.consolidator),
-            Retention(self.memories, self.read_store, self.indexer.apply_all, self.clock, settings.retention_days),
-        )
-        by_name = {task.name: task for task in tasks}
-        return JobRunner(by_name, self.read_work, self.write_work, self.gate, settings.job_lease_s / 3)
+        """Carries on jobs of every task in `tasks`; each thread needs its own."""
+        return JobRunner(self.tasks, self.read_work, self._write_in_turn, self.gate, self.settings.job_lease_s / 3)
 
     def scheduler(self) -> Scheduler:
         """Puts in the queue what is due."""
@@ -153,9 +175,26 @@ class Service:
             self.read_work, self.write_work, self._namespaces, self.consolidator.seen, self.clock, schedules
         )
 
+    def _begin_erasure(self, store: Store, who: Principal, target: Target) -> Receipt:
+        assert isinstance(store, SqlStore)
+        return self.erasures.begin(store.connection, who, target)
+
+    def _after_requests(self) -> None:
+        """What requests left to be done later."""
+        self.recall_log.flush()
+        self.erasures.resume(again=False)
+        self.imports.resume()
+
     def _namespaces(self) -> list[str]:
         with self.database.read() as connection:
             return access.list_namespaces(connection)
+
+    def _own_tasks(self) -> tuple[Task, ...]:
+        erase_after = self.settings.retention_days
+        return (
+            Consolidate(self.consolidator),
+            Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, erase_after),
+        )
 
     def _job_steps(self) -> JobSteps:
         runner = self.job_runner()
@@ -204,12 +243,21 @@ class Service:
             log.get("bootstrap").warning("not_warmed", code=error.code)
 
     def upkeep(self) -> None:
-        """What the worker does once a minute: drop old idempotency keys and ended jobs, refresh SQLite's statistics."""
+        """What the worker does once a minute: finish erasures, drop what is old, refresh SQLite's statistics, merge
+        segments.
+
+        A damaged index is not merged; whoever reads it is told.
+        """
+        self.erasures.resume(again=True)
         with self.database.write() as connection:
             access.drop_old_replies(connection, self.clock, self.settings.idempotency_hours)
             old = self.clock.now() - timedelta(days=self.settings.job_keep_days)
             self.jobs(connection).drop_ended(old, JOBS_DROPPED_AT_ONCE)
+            column_cache.trim(connection)
         self.database.optimize()
+        for namespace in self.vectors.namespaces():
+            with suppress(IndexDamaged):
+                self.vectors.merge(namespace)
 
     def close(self) -> None:
         """Stop the worker, write what waits, and let go of everything."""
@@ -319,3 +367,29 @@ def local_weights(settings: Settings) -> Path:
             " wheels: https://pytorch.org/get-started/locally/); or set RECALLD_LLM=openai and RECALLD_LLM_URL"
         )
     return path_of(settings.models_dir, settings.llm)
+
+
+def erasing_in_restored(settings: Settings) -> Begin:
+    """Begins erasures in a database that is being restored: it has no index yet, and no encoder is needed."""
+    clock = SystemClock()
+    ids = UlidSource(clock)
+
+    def begin(database: Database, namespace: str, memory_ids: Sequence[str]) -> Receipt:
+        def queue(connection: Connection) -> JobQueue:
+            return SqlJobQueue(connection, clock, ids, queue_settings(settings))
+
+        elsewhere = Elsewhere(lambda connection: [queue(connection)], queue)
+        erasures = Erasures(
+            database, NoIndexer(), InMemoryVectorIndex(1), settings.data_dir, settings.index_dir, clock, ids, elsewhere
+        )
+        with database.write() as connection:
+            return erasures.begin(connection, Principal(namespace), Target("ids", tuple(memory_ids), asked_as="ledger"))
+
+    return begin
+
+
+class NoIndexer:
+    """Of an instance without an index."""
+
+    def apply_since(self, namespace: str, entry: int) -> None:
+        """There is nothing to bring up to date."""

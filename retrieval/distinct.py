@@ -9,6 +9,7 @@ cosine cannot tell a changed number.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from retrieval.analysis import query_terms
 
@@ -16,18 +17,23 @@ OVERLAP_MIN = 0.85
 _TELLING = re.compile(r"\d[\d.,:]*|(?<=\w )[A-Z]\w*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Said:
     """What decides whether two texts say the same."""
 
+    text: str
     speaker: str | None
-    terms: frozenset[str]
     telling: frozenset[str]
+
+    @cached_property
+    def terms(self) -> frozenset[str]:
+        """Its words, analysed only where the rest is the same: that is most of the work."""
+        return frozenset(query_terms(self.text))
 
 
 def said(text: str, speaker: str | None) -> Said:
     """A text as it is compared."""
-    return Said(speaker, frozenset(query_terms(text)), frozenset(_TELLING.findall(text)))
+    return Said(text, speaker, frozenset(_TELLING.findall(text)))
 
 
 def near_duplicates(one: Said, other: Said) -> bool:

@@ -33,11 +33,13 @@ def zscore(scores: Floats, deviation_min: float = 0.0) -> Floats:
         but for rounding.
     """
     known = ~np.isnan(scores)
-    standard = np.zeros(len(scores), dtype=np.float64)
-    values = scores[known].astype(np.float64)
-    if len(values) and np.ptp(values) > _SPREAD_MIN * max(1.0, np.abs(values).max()):
-        standard[known] = (values - values.mean()) / max(values.std(), deviation_min)
-    return standard.astype(np.float32)
+    every = bool(known.all())
+    values = (scores if every else scores[known]).astype(np.float64)
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    standard = np.zeros(len(scores), dtype=np.float32)
+    if high - low > _SPREAD_MIN * max(1.0, -low, high):
+        standard[slice(None) if every else known] = (values - values.mean()) / max(values.std(), deviation_min)
+    return standard
 
 
 def weighted_sum(signals: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:

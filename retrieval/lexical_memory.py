@@ -20,17 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval import ranking
-from retrieval.ports import Floats, LexicalHits, Rows
+from retrieval.ports import Floats, LexicalHits, LexicalScores, Rows
 
 COUNT_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """One query term: its frequency in each searched row `[N]`, and how often the query has it."""
+    """One query term: which of the searched rows hold it, ascending, how often each does, and how often the query."""
 
     term: str
-    frequencies: NDArray[np.int32]
+    places: NDArray[np.int64]
+    counts: NDArray[np.int64]
     weight: int
 
 
@@ -42,49 +43,60 @@ class BM25Settings:
     b: float = 0.4
 
 
-def score(postings: Sequence[Postings], lengths: NDArray[np.int32], settings: BM25Settings = BM25Settings()) -> Floats:
+def saturation(lengths: NDArray[np.int32], settings: BM25Settings = BM25Settings()) -> NDArray[np.float64]:
+    """What a term frequency is held against in each searched row `[N]`."""
+    relative = lengths / max(float(lengths.mean()) if len(lengths) else 0.0, 1.0)
+    return settings.k1 * (1 - settings.b + settings.b * relative)
+
+
+def impact(counts: NDArray[np.int64], against: NDArray[np.float64], count: int) -> Floats:
+    """What one term, asked for once, adds to the score of each row that holds it.
+
+    Args:
+        counts: `[K]` how often each of those rows holds it.
+        against: `[K]` their `saturation`.
+        count: N.
+    """
+    capped = np.minimum(counts, COUNT_MAX)
+    added: Floats = (idf(count, len(counts)) * capped / (capped + against)).astype(np.float32)
+    return added
+
+
+def total(impacts: Sequence[tuple[str, int, NDArray[np.int64], Floats]], count: int) -> LexicalScores:
+    """The scores of `count` rows from each term, its weight, the places that hold it and its impact on each."""
+    scores = np.zeros(count, dtype=np.float64)
+    for _, weight, places, added in impacts:
+        scores[places] += weight * added
+    return LexicalScores(
+        scores.astype(np.float32),
+        tuple(term for term, *_ in impacts),
+        np.array([idf(count, len(places)) for _, _, places, _ in impacts], dtype=np.float32),
+        tuple(places for _, _, places, _ in impacts),
+    )
+
+
+def score(
+    postings: Sequence[Postings], lengths: NDArray[np.int32], settings: BM25Settings = BM25Settings()
+) -> LexicalScores:
     """BM25 of each searched row.
 
     Args:
         postings: one a distinct query term.
         lengths: `[N]` analysed terms in each row.
-
-    Returns:
-        `[N]`; 0 exactly where a row has none of the terms.
     """
-    total = np.zeros(len(lengths), dtype=np.float64)
-    if not len(lengths):
-        return total.astype(np.float32)
-    relative = lengths / max(float(lengths.mean()), 1.0)
-    saturation = settings.k1 * (1 - settings.b + settings.b * relative)
-    for each in postings:
-        held = np.flatnonzero(each.frequencies)
-        capped = np.minimum(each.frequencies[held], COUNT_MAX)
-        total[held] += each.weight * idf(len(lengths), len(held)) * capped / (capped + saturation[held])
-    return total.astype(np.float32)
+    against = saturation(lengths, settings)
+    impacts = [
+        (each.term, each.weight, each.places, impact(each.counts, against[each.places], len(lengths)))
+        for each in postings
+    ]
+    return total(impacts, len(lengths))
 
 
-def hits(
-    postings: Sequence[Postings],
-    allowed: Rows,
-    lengths: NDArray[np.int32],
-    limit: int,
-    settings: BM25Settings = BM25Settings(),
-) -> LexicalHits:
+def hits(found: LexicalScores, allowed: Rows, limit: int) -> LexicalHits:
     """The best `limit` of the rows that hold any term."""
-    scores = score(postings, lengths, settings)
-    held = np.flatnonzero(scores > 0)
-    rows, best = ranking.best(allowed[held], scores[held], limit)
-    places = np.searchsorted(allowed, rows)
-    holds = np.array([each.frequencies[places] > 0 for each in postings], dtype=np.bool_)
-    rarity = [idf(len(allowed), int(np.count_nonzero(each.frequencies))) for each in postings]
-    return LexicalHits(
-        rows,
-        best,
-        tuple(each.term for each in postings),
-        np.array(rarity, dtype=np.float32),
-        holds.reshape(len(postings), len(rows)),
-    )
+    held = np.flatnonzero(found.scores > 0)
+    rows, best = ranking.best(allowed[held], found.scores[held], limit)
+    return LexicalHits(rows, best, found.terms, found.rarity, found.holds(np.searchsorted(allowed, rows)))
 
 
 def idf(count: int, holding: int) -> float:
@@ -110,10 +122,15 @@ class InMemoryLexicalIndex:
     def search(
         self, namespace: str, terms: Sequence[str], limit: int, allowed: Rows, lengths: NDArray[np.int32]
     ) -> LexicalHits:
+        return hits(self.score(namespace, terms, allowed, lengths), allowed, limit)
+
+    def score(self, namespace: str, terms: Sequence[str], allowed: Rows, lengths: NDArray[np.int32]) -> LexicalScores:
         held = self._rows.get(namespace, {})
         counts = [held.get(row, Counter[str]()) for row in allowed.tolist()]
+        frequencies = {term: np.array([count[term] for count in counts], dtype=np.int64) for term in terms}
         postings = [
-            Postings(term, np.array([count[term] for count in counts], dtype=np.int32), weight)
+            Postings(term, places, frequencies[term][places], weight)
             for term, weight in Counter(terms).items()
+            for places in (np.flatnonzero(frequencies[term]),)
         ]
-        return hits(postings, allowed, lengths, limit, self._settings)
+        return score(postings, lengths, self._settings)

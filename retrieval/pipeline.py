@@ -26,14 +26,15 @@ import numpy as np
 
 from retrieval.analysis import terms
 from retrieval.corpus import Corpus, RowText, turns
+from retrieval.dense import Dense, DenseSettings, compare_all, compare_best
 from retrieval.distinct import distinct_first, said
 from retrieval.fuse import best_of_group, weighted_sum, zscore
-from retrieval.hops import follow, unknown_name_terms
+from retrieval.hops import follow
 from retrieval.late import QueryTokens, query_tokens
 from retrieval.lexical_memory import idf
 from retrieval.passages import row_of
 from retrieval.plan import Plan, in_first_person, named_speakers, spoken_shares, terms_without
-from retrieval.ports import Encoder, Floats, LexicalHits, TokenVectors, VectorIndex
+from retrieval.ports import Encoder, Floats, LexicalScores, TokenVectors, VectorIndex
 from retrieval.ranking import best
 from retrieval.relevance import FEATURES, Features, RelevanceWeights, relevance, speaker_conflict
 from retrieval.signals import (
@@ -53,8 +54,7 @@ from retrieval.weights import PipelineSettings, Weights
 # What the pool is chosen by: the cosine, with a share of what counts later.
 _POOL_LEXICAL = 0.4
 _POOL_SHARE = 1 / 3
-# Half of what these deviate by in a conversation.
-_COSINE_DEVIATION_MIN = 0.05
+# Half of what this deviates by in a conversation.
 _LATE_DEVIATION_MIN = 0.02
 # How many times what is asked for is looked at for near-duplicates.
 _DISTINCT_TIMES = 2
@@ -91,14 +91,16 @@ class _First:
         signals: by name; `score` is their sum.
         hits: of the lexical search.
         tokens: of the query.
+        compared: `[C]` the rows among which the pool is.
     """
 
     cosines: Floats
     share: Floats
     signals: Mapping[str, Floats]
     score: Floats
-    hits: LexicalHits
+    hits: LexicalScores
     tokens: QueryTokens
+    compared: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,12 @@ class Pipeline:
         vectors: VectorIndex,
         settings: PipelineSettings = PipelineSettings(),
         relevance_weights: RelevanceWeights = RelevanceWeights(),
+        dense: DenseSettings = DenseSettings(),
     ) -> None:
         self._encoder = encoder
         self._vectors = vectors
         self._relevance = relevance_weights
+        self._dense_settings = dense
         self.settings = settings
 
     def search(self, namespace: str, query: Plan, corpus: Corpus, limit: int) -> list[Candidate]:
@@ -133,8 +137,9 @@ class Pipeline:
             return []
         profile = corpus.profile()
         weights: Weights = getattr(self.settings, profile)
-        first = self._first(namespace, query, corpus, weights)
-        pool, _ = best(np.arange(len(corpus.rows)), first.score, max(limit, self.settings.pool_rows))
+        wanted = max(limit, self.settings.pool_rows)
+        first = self._first(namespace, query, corpus, weights, wanted)
+        pool, _ = best(first.compared, first.score[first.compared], wanted)
         ranked = self._rank(namespace, query, corpus, weights, first, pool)
         order = _best_passages(ranked, corpus)
         if self.settings.hops and profile == "documents":
@@ -144,48 +149,46 @@ class Pipeline:
         found = _in_order([_candidate(ranked, place, corpus) for place in order[:limit]])
         return found + _others(found, first, corpus, limit)
 
-    def _first(self, namespace: str, query: Plan, corpus: Corpus, weights: Weights) -> _First:
+    def _first(self, namespace: str, query: Plan, corpus: Corpus, weights: Weights, wanted: int) -> _First:
         """The cheap signals of all searched rows, and the sum that chooses the pool."""
-        named = named_speakers(query, {speaker for speaker in corpus.speakers if speaker})
+        named = named_speakers(query, corpus.named())
         asked = in_first_person(query, named) if self.settings.first_person else query.query
         pooled, found = self._encoder.encode_both([asked])
         searched = terms_without(query, named) if self.settings.names_out else list(query.terms)
-        hits = corpus.lexical.search(namespace, searched, len(corpus.rows), corpus.rows, corpus.lengths)
-        lexical = np.zeros(len(corpus.rows), dtype=np.float32)
-        lexical[np.searchsorted(corpus.rows, hits.rows)] = hits.scores
-        cosines = self._cosines(namespace, pooled[0], corpus)
+        hits = corpus.lexical.score(namespace, searched, corpus.rows, corpus.lengths)
         signals = {
-            "dense": zscore(cosines, _COSINE_DEVIATION_MIN),
-            "lexical": zscore(lexical),
+            "lexical": zscore(hits.scores),
             "speaker": speaker_signal(spoken_shares(query, named), corpus.speakers),
-            "standing": standing_signal(corpus),
+            "standing": corpus.memo.of("standing", lambda: standing_signal(corpus)),
         }
-        score = weighted_sum(
+        others = weighted_sum(
             signals | {"day": day_signal(query.dates, corpus)},
             {
-                "dense": float(weights.dense > 0 or weights.late > 0),
                 "lexical": _POOL_LEXICAL * (weights.lexical > 0),
                 "speaker": _POOL_SHARE * weights.speaker,
                 "standing": _POOL_SHARE * weights.standing,
                 "day": _POOL_SHARE * weights.date,
             },
         )
-        share = np.minimum(lexical / np.float32(max(hits.ceiling, 1e-9)), np.float32(1.0))
-        return _First(cosines, share, signals, score, hits, _weighted(found[0], hits, len(corpus.rows)))
+        counted = float(weights.dense > 0 or weights.late > 0)
+        dense = self._dense(namespace, pooled[0], corpus, others, counted, wanted)
+        share = np.minimum(hits.scores / np.float32(max(hits.ceiling, 1e-9)), np.float32(1.0))
+        tokens = _weighted(found[0], hits, len(corpus.rows))
+        score = others + np.float32(counted) * dense.standard
+        return _First(dense.cosines, share, signals | {"dense": dense.standard}, score, hits, tokens, dense.compared)
 
-    def _cosines(self, namespace: str, query: Floats, corpus: Corpus) -> Floats:
-        cosines = np.full(len(corpus.rows), np.nan, dtype=np.float32)
-        rows, scores = self._vectors.search(namespace, query, len(corpus.rows), corpus.rows)
-        cosines[np.searchsorted(corpus.rows, rows)] = scores
-        for row, fresh in corpus.vectors.items():
-            cosines[np.searchsorted(corpus.rows, row)] = fresh @ query
-        return cosines
+    def _dense(
+        self, namespace: str, query: Floats, corpus: Corpus, others: Floats, weight: float, wanted: int
+    ) -> Dense:
+        if len(corpus.rows) <= self._dense_settings.exact_rows_max:
+            return compare_all(namespace, self._vectors, corpus, query)
+        return compare_best(namespace, self._vectors, corpus, query, others, weight, wanted, self._dense_settings)
 
     def _rank(
         self, namespace: str, query: Plan, corpus: Corpus, weights: Weights, first: _First, pool: Places
     ) -> _Ranked:
         """All signals of the pool, their sum, and the pool in its order."""
-        said_in_order = turns(corpus)
+        said_in_order = turns(corpus, pool)
         late = late_signal(namespace, self._vectors, corpus, said_in_order, pool, first.tokens)
         signals = {name: values[pool] for name, values in first.signals.items()} | {
             "late": zscore(late.windowed, _LATE_DEVIATION_MIN),
@@ -229,29 +232,18 @@ class Pipeline:
     ) -> list[int]:
         """The order of the pool's documents when those that complete the first ones are brought forward."""
         keys = corpus.rows[ranked.rows[order]]
-        by_key = np.argsort(first.hits.rows)
-        sorted_hits = first.hits.rows[by_key]
-        at = np.minimum(np.searchsorted(sorted_hits, keys), max(len(sorted_hits) - 1, 0))
-        holds = np.zeros((len(first.hits.terms), len(keys)), dtype=np.bool_)
-        if len(sorted_hits):
-            known = sorted_hits[at] == keys
-            holds[:, known] = first.hits.holds[:, by_key[at[known]]]
+        holds = first.hits.holds(ranked.rows[order])
 
-        def read(place: int) -> str:
-            return corpus.describe([int(keys[place])])[0].text
+        def search(asked: Sequence[str]) -> Floats:
+            found = corpus.lexical.score(namespace, asked, corpus.rows, corpus.lengths)
+            return found.scores[ranked.rows[order]]
 
-        def search(text: str) -> Floats:
-            asked = unknown_name_terms([text], query.terms)
-            found = corpus.lexical.search(namespace, asked, len(corpus.rows), corpus.rows, corpus.lengths)
-            scores = np.zeros(len(corpus.rows), dtype=np.float32)
-            scores[np.searchsorted(corpus.rows, found.rows)] = found.scores
-            return scores[ranked.rows[order]]
-
-        followed = follow(ranked.scores[order], holds, first.hits.rarity, read, search)
+        texts = [found.text for found in corpus.describe(keys.tolist())]
+        followed = follow(ranked.scores[order], holds, first.hits.rarity, query.terms, texts, search)
         return [order[place] for place in followed]
 
 
-def _weighted(found: TokenVectors, hits: LexicalHits, count: int) -> QueryTokens:
+def _weighted(found: TokenVectors, hits: LexicalScores, count: int) -> QueryTokens:
     """The query's tokens, each weighted by how rare its word is among the searched rows."""
     known = dict(zip(hits.terms, hits.rarity.tolist(), strict=True))
 

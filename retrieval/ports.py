@@ -119,13 +119,18 @@ class IndexStatistics:
 
 
 class VectorIndex(Protocol):
-    """Nearest neighbours by inner product, filtered before the search: asking for k gives k when k exist."""
+    """Nearest neighbours by inner product, filtered inside the search: asking for k gives k when k exist.
+
+    Vectors are kept in float16 at least (a cosine moves by 2^-11 at most); an inner product is exact for what is kept,
+    and has the same bits wherever the row is. Among few rows the best are the best; among many (above 10,000 allowed,
+    unless most are asked for) an index may miss one, and then has the next one instead.
+    """
 
     def apply(self, namespace: str, changes: Sequence[VectorChange]) -> None:
         """Apply changes in order. Durable, and seen by every process's next search, when it returns.
 
         Raises:
-            InvalidInput: a vector or its codes have another dimension, or a vector holds NaN or infinity.
+            InvalidInput: a vector or its codes have another dimension, or a vector holds NaN, infinity or zeros only.
         """
         ...
 
@@ -134,7 +139,8 @@ class VectorIndex(Protocol):
 
         Args:
             query: `[D]` float32.
-            allowed: sorted row numbers; rows that the index lacks are left out.
+            allowed: sorted row numbers; rows that the index lacks are left out. One that is read-only and owns its
+                memory must stay as it is: what it comes to is remembered.
 
         Returns:
             rows `[K]` and their inner products `[K]`.
@@ -182,8 +188,39 @@ class LexicalHits:
         return float(self.rarity.sum())
 
 
+@dataclass(frozen=True, slots=True)
+class LexicalScores:
+    """BM25 of all searched rows.
+
+    Attributes:
+        scores: `[N]`; 0 exactly where a row has none of the terms.
+        terms: the `T` distinct terms that were searched for.
+        rarity: `[T]` the idf of each among the searched rows.
+        places: for each term which of the searched rows hold it, ascending.
+    """
+
+    scores: Floats
+    terms: tuple[str, ...]
+    rarity: Floats
+    places: tuple[NDArray[np.int64], ...]
+
+    @property
+    def ceiling(self) -> float:
+        """What no score of a query without repeated terms reaches, whatever a row holds."""
+        return float(self.rarity.sum())
+
+    def holds(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """`[T, K]` which of the searched rows at these places `[K]` hold each term."""
+        found = [np.isin(rows, places) for places in self.places]
+        return np.array(found, dtype=np.bool_).reshape(len(self.terms), len(rows))
+
+
 class LexicalIndex(Protocol):
     """BM25 over the analysed terms of each row, with the statistics of the searched rows only."""
+
+    def score(self, namespace: str, terms: Sequence[str], allowed: Rows, lengths: NDArray[np.int32]) -> LexicalScores:
+        """The score of every one of the searched rows; the arguments are those of `search`."""
+        ...
 
     def search(
         self, namespace: str, terms: Sequence[str], limit: int, allowed: Rows, lengths: NDArray[np.int32]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.corpus import Corpus, RowText, Turns
+from retrieval.corpus import Corpus, RowText, Speakers, Turns
 from retrieval.fuse import best_of_group, zscore
 from retrieval.late import REACH, QueryTokens, max_similarities, windowed
 from retrieval.ports import Floats, TokenCodes, VectorIndex
@@ -37,7 +37,7 @@ def speaker_signal(shares: Mapping[str, float], speakers: Sequence[str | None]) 
     """How likely each row's speaker is to say what is asked for."""
     if not shares:
         return np.zeros(len(speakers), dtype=np.float32)
-    return np.array([shares.get(speaker, 0.0) if speaker else 0.0 for speaker in speakers], dtype=np.float32)
+    return Speakers.of(speakers).values(shares)
 
 
 def standing_signal(corpus: Corpus) -> Floats:

@@ -1,15 +1,15 @@
-"""The files of the exact vector index: fixed-size records in an append-only log, and the manifest that commits them.
+"""The files of the vector index: fixed-size records in an append-only log, and the manifest that commits them.
 
     record    head, 36 bytes: check_head u32 | operation u32 | row i64 | killed i64 | codes_at i64 | codes_bytes u32
-              body: check_body u32 | version u32 | digest u64 | codes_check u32 | D float32; zeros once another record
+              body: check_body u32 | version u32 | digest u64 | codes_check u32 | D float16; zeros once another record
               kills this one
     codes     the token codes that records put, one after another; zeros where their record is dead
     manifest  JSON: format, namespace, fingerprint, dimensions, generation, log, committed (bytes), codes,
-              codes_committed, rows, check
+              codes_committed, rows (of the log), segments (name and live rows of each), check
 
-`killed` is the offset of the record whose place this one takes (-1: none), so that which bodies are dead is read from
-heads alone: heads never change, and a body that is half overwritten with zeros is as dead as before. The check of a
-body starts from its head's, so a body under another head is seen. Numbers are little-endian.
+`killed` is the offset of the record whose place this one takes (-1: none, -2: it is a row of a segment), so that which
+bodies are dead is read from heads alone: heads never change, and a body that is half overwritten with zeros is as dead
+as before. The check of a body starts from its head's, so a body under another head is seen. Numbers are little-endian.
 
 Invariant: a change is made durable in this order: codes, fsync; records, fsync; manifest beside the old one, fsync,
 rename, fsync of the folder; only then dead codes are overwritten, and after them dead bodies. Whatever lies behind
@@ -33,10 +33,11 @@ from retrieval import vector_codes
 from retrieval.ports import VectorChange
 from retrieval.vector_codes import code_bytes, damaged
 
-FORMAT = 2
+FORMAT = 3
 PUT = 1
 DELETE = 2
 NONE = -1
+IN_SEGMENT = -2
 
 _HEAD_BYTES = 36
 _CHECK_BYTES = 4
@@ -46,8 +47,16 @@ Records = NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """A segment's file, and how many of its rows live."""
+
+    name: str
+    live: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """What of a log is committed, and what it was built with."""
+    """What of a log is committed, the segments behind it, and what they were built with."""
 
     namespace: str
     fingerprint: str
@@ -58,6 +67,12 @@ class Manifest:
     codes: str
     codes_committed: int
     rows: int
+    segments: tuple[SegmentEntry, ...] = ()
+
+    @property
+    def files(self) -> set[str]:
+        """The names of its files."""
+        return {self.log, self.codes, *(entry.name for entry in self.segments)}
 
 
 def record_type(dimensions: int) -> np.dtype[np.void]:
@@ -74,7 +89,7 @@ def record_type(dimensions: int) -> np.dtype[np.void]:
             ("version", "<u4"),
             ("digest", "<u8"),
             ("codes_check", "<u4"),
-            ("vector", "<f4", (dimensions,)),
+            ("vector", "<f2", (dimensions,)),
         ]
     )
 
@@ -131,7 +146,8 @@ def check_body(record: memoryview) -> int:
 def read_bytes(path: Path) -> bytes:
     """A manifest as it is on disk; empty where there is none."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return b""
 
@@ -148,7 +164,8 @@ def parse_manifest(path: Path, raw: bytes) -> Manifest:
         kind = values.pop("format")
         if kind != FORMAT:
             raise damaged(path, f"format {kind}, this version reads {FORMAT}")
-        manifest = Manifest(**values)
+        segments = tuple(SegmentEntry(**entry) for entry in values.pop("segments"))
+        manifest = Manifest(**values, segments=segments)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise damaged(path, "not a manifest") from error
     if check != _check_manifest(manifest):

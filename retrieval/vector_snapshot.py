@@ -1,25 +1,26 @@
-"""What one process holds in memory of a log: a float32 matrix and sorted row numbers. A snapshot never changes.
+"""What one process holds in memory of an index: the log's vectors in float16, and the segments behind them.
 
-Slots of the matrix are only ever appended, behind every earlier snapshot's `used`, so a search that runs while newer
-records are read is not disturbed; the matrix doubles when it is full, and is packed when most of its slots are dead.
+A snapshot never changes. Slots of the log's matrix are only ever appended, behind every earlier snapshot's `used`, so a
+search that runs while newer records are read is not disturbed; the matrix doubles when it is full, and is packed when
+most of its slots are dead. A row lives in one place: a record for a row of a segment buries it there.
 
-Inner products are taken with one BLAS `sdot` a row (what `matmul` does for a stack of `[1, D] x [D, 1]`), not with one
-`sgemv`: a row's score then has the same bits in whatever slot and among whatever rows it is computed, so that equal
-vectors tie exactly, and no threads are started. At 10,000 x 384 it took .35 ms, `sgemv` on two threads 4 to 8 ms.
+Vectors are kept in half precision wherever they are, and every score comes from the same scan of it
+(`compress.vectors.half`): merging moves rows about and changes no score by a bit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.vectors.half import Halves
 from retrieval.ports import Floats, Rows, RowState
-from retrieval.ranking import best
 from retrieval.vector_codes import damaged
 from retrieval.vector_format import (
     DELETE,
+    IN_SEGMENT,
     NONE,
     PUT,
     Manifest,
@@ -28,6 +29,8 @@ from retrieval.vector_format import (
     record_type,
     split_records,
 )
+from retrieval.vector_live import LiveSegment
+from retrieval.vector_segment import Segment
 
 _SLOTS_MIN = 64
 
@@ -39,12 +42,15 @@ class Snapshot:
     Attributes:
         raw: the manifest's bytes: the identity of this state. Empty: there is no index.
         manifest: parsed; None where there is no index.
-        rows: `[N]` live rows, ascending.
+        rows: `[N]` live rows of the log, ascending.
         slots: `[N]` the slot of each.
         used: slots in use; what lies behind belongs to later snapshots.
         matrix: `[capacity, D]`.
         entries: `[capacity]` version, digest, log offset and place of the codes of each slot.
         dead: offsets of the records that the newest ones killed: those read for this snapshot, not for earlier ones.
+        buried: rows of segments that records of the log took the place of, ascending.
+        newly_buried: those of them by the newest records.
+        segments: as the manifest lists them.
     """
 
     raw: bytes
@@ -52,9 +58,17 @@ class Snapshot:
     rows: Rows
     slots: NDArray[np.int64]
     used: int
-    matrix: Floats
+    matrix: Halves
     entries: NDArray[np.void]
     dead: tuple[int, ...]
+    buried: Rows
+    newly_buried: Rows
+    segments: tuple[LiveSegment, ...]
+
+    @property
+    def count(self) -> int:
+        """Live rows."""
+        return len(self.rows) + sum(segment.count for segment in self.segments)
 
     @property
     def generation(self) -> int:
@@ -62,7 +76,8 @@ class Snapshot:
 
     @property
     def bytes_memory(self) -> int:
-        return self.matrix.nbytes + self.entries.nbytes + self.rows.nbytes + self.slots.nbytes
+        head = self.matrix.nbytes + self.entries.nbytes + self.rows.nbytes + self.slots.nbytes
+        return head + sum(segment.bytes_memory for segment in self.segments)
 
     def leads_to(self, later: Manifest) -> bool:
         """Whether `later` only adds records to what this was read from."""
@@ -70,42 +85,57 @@ class Snapshot:
         return mine is not None and mine.log == later.log and mine.committed <= later.committed
 
     def offsets(self, rows: Rows) -> dict[int, int]:
-        """Where in the log the records of those of `rows` are that are live."""
-        held, slots = self._held(rows)
+        """Where in the log the records of those of `rows` (ascending) are that live in it."""
+        held, slots = self.held(rows)
         return dict(zip(held.tolist(), self.entries["offset"][slots].tolist(), strict=True))
+
+    def in_segments(self, rows: Rows) -> dict[int, str]:
+        """Those of `rows` (ascending) that live in a segment, with its name."""
+        return {
+            row: segment.name for segment in self.segments for row in segment.segment.rows(segment.held(rows)).tolist()
+        }
 
     def state(self, row: int) -> RowState | None:
         """A row's version and digest; None where it is not live."""
-        _, slots = self._held(np.array([row], dtype=np.int64))
-        if not len(slots):
+        wanted = np.array([row], dtype=np.int64)
+        _, slots = self.held(wanted)
+        entries = self.entries[slots]
+        for segment in self.segments:
+            if not len(entries):
+                entries = segment.segment.entries(segment.held(wanted))
+        if not len(entries):
             return None
-        entry = self.entries[slots[0]]
-        return RowState(int(entry["version"]), int(entry["digest"]).to_bytes(8, "little"))
+        return RowState(int(entries["version"][0]), int(entries["digest"][0]).to_bytes(8, "little"))
 
-    def search(self, query: Floats, limit: int, allowed: Rows | None) -> tuple[Rows, Floats]:
-        """The best of the allowed rows; see `VectorIndex.search`."""
-        rows, slots = (self.rows, self.slots) if allowed is None else self._held(allowed)
-        if 2 * len(slots) > self.used:
-            scores = _inner_products(self.matrix[: self.used], query)[slots]
-        else:
-            scores = _inner_products(self.matrix[slots], query)
-        return best(rows, scores, limit)
+    def all_rows(self) -> Rows:
+        """Every live row, ascending."""
+        parts = [self.rows, *(segment.segment.rows(segment.all.places) for segment in self.segments)]
+        return np.sort(np.concatenate(parts))
 
     def vectors(self, rows: Rows) -> tuple[Rows, Floats]:
-        """The vectors of those of `rows` that are live, by row."""
-        held, slots = self._held(np.sort(rows))
-        return held, self.matrix[slots]
+        """The vectors of those of `rows` that are live, by row.
 
-    def code_places(self, rows: Rows) -> tuple[Rows, NDArray[np.void]]:
-        """Those of `rows` that are live, by row, with `codes_at`, `codes_bytes` and `codes_check` of each."""
-        held, slots = self._held(np.sort(rows))
-        return held, self.entries[slots]
+        Raises:
+            IndexDamaged: one of a segment changed.
+        """
+        wanted = np.sort(rows)
+        held, slots = self.held(wanted)
+        found, vectors = [held], [self.matrix[slots]]
+        for segment in self.segments:
+            places = segment.held(wanted)
+            segment.segment.check_vectors(places)
+            found.append(segment.segment.rows(places))
+            vectors.append(segment.segment.vectors[places])
+        rows_found = np.concatenate(found)
+        order = np.argsort(rows_found, kind="stable")
+        return rows_found[order], np.concatenate(vectors)[order].astype(np.float32)
 
-    def _held(self, rows: Rows) -> tuple[Rows, NDArray[np.int64]]:
-        """Those of `rows` that are live, and their slots."""
+    def held(self, rows: Rows) -> tuple[Rows, NDArray[np.int64]]:
+        """Those of `rows` (ascending) that live in the log, and their slots."""
+        if not len(self.rows):
+            return rows[:0], np.zeros(0, dtype=np.int64)
+        rows = rows[np.searchsorted(rows, self.rows[0]) : np.searchsorted(rows, self.rows[-1], side="right")]
         places = np.searchsorted(self.rows, rows)
-        inside = places < len(self.rows)
-        places, rows = places[inside], rows[inside]
         live = self.rows[places] == rows
         return rows[live], self.slots[places[live]]
 
@@ -123,10 +153,10 @@ class States(Mapping[int, RowState]):
         return state
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._snapshot.rows.tolist())
+        return iter(self._snapshot.all_rows().tolist())
 
     def __len__(self) -> int:
-        return len(self._snapshot.rows)
+        return self._snapshot.count
 
 
 def empty_snapshot(dimensions: int) -> Snapshot:
@@ -137,20 +167,24 @@ def empty_snapshot(dimensions: int) -> Snapshot:
         np.zeros(0, dtype=np.int64),
         np.zeros(0, dtype=np.int64),
         0,
-        np.zeros((0, dimensions), dtype=np.float32),
+        np.zeros((0, dimensions), dtype=np.float16),
         np.zeros(0, dtype=_entry_type()),
+        (),
+        np.zeros(0, dtype=np.int64),
+        np.zeros(0, dtype=np.int64),
         (),
     )
 
 
 def extend(before: Snapshot, raw: bytes, manifest: Manifest, log: Path) -> Snapshot:
-    """The snapshot after the records between `before` and `manifest`, read from the log.
+    """The snapshot after the records between `before` and `manifest`, read from the log, with its segments.
 
     Raises:
-        FileNotFoundError: the log is gone.
-        IndexDamaged: committed records are missing or changed.
+        FileNotFoundError: the log or a segment is gone.
+        IndexDamaged: committed records are missing or changed, or a segment is damaged.
     """
     size = record_type(manifest.dimensions).itemsize
+    known = {segment.name: segment for segment in before.segments}
     if not before.leads_to(manifest):
         before = empty_snapshot(manifest.dimensions)
     start = before.manifest.committed if before.manifest else 0
@@ -161,7 +195,8 @@ def extend(before: Snapshot, raw: bytes, manifest: Manifest, log: Path) -> Snaps
         raise damaged(log, f"torn: {start + len(data)} of {manifest.committed} committed bytes")
     records = np.frombuffer(data, dtype=record_type(manifest.dimensions))
     raw_records = split_records(data, manifest.dimensions)
-    last, dead = _follow(before, records, raw_records, start, log)
+    last, dead, newly_buried = _follow(before, records, raw_records, start, log)
+    buried = np.union1d(before.buried, newly_buried)
     touched = np.array(sorted(last), dtype=np.int64)
     fresh = np.array([last[row] for row in touched.tolist()], dtype=np.int64)
     put = records["operation"][fresh] == PUT
@@ -172,6 +207,10 @@ def extend(before: Snapshot, raw: bytes, manifest: Manifest, log: Path) -> Snaps
     rows = np.concatenate([before.rows[kept], touched[put]])
     if len(rows) != manifest.rows:
         raise damaged(log, f"{len(rows)} live rows, its manifest says {manifest.rows}")
+    segments = tuple(
+        _segment(known.get(entry.name), log.parent / entry.name, manifest.dimensions, entry.live, buried)
+        for entry in manifest.segments
+    )
     used = before.used + int(put.sum())
     slots = np.concatenate([before.slots[kept], np.arange(before.used, used)])
     order = np.argsort(rows, kind="stable")
@@ -180,38 +219,57 @@ def extend(before: Snapshot, raw: bytes, manifest: Manifest, log: Path) -> Snaps
     for name in ("version", "digest", "codes_at", "codes_bytes", "codes_check"):
         entries[name][before.used : used] = records[name][fresh[put]]
     entries["offset"][before.used : used] = start + fresh[put] * size
-    grown = Snapshot(raw, manifest, rows[order], slots[order], used, matrix, entries, dead)
+    grown = Snapshot(
+        raw, manifest, rows[order], slots[order], used, matrix, entries, dead, buried, newly_buried, segments
+    )
     return _packed(grown) if used > max(2 * len(rows), _SLOTS_MIN) else grown
+
+
+def _segment(known: LiveSegment | None, path: Path, dimensions: int, live: int, buried: Rows) -> LiveSegment:
+    """A segment without its buried rows. A row never comes back to life, so a count that is right is the right rows."""
+    if known is not None:
+        found = known.without(buried)
+        if found.count == live:
+            return found
+    segment = Segment(path, dimensions) if known is None else known.segment
+    found = LiveSegment(segment, segment.alive(segment.places(buried)))
+    if found.count != live:
+        raise damaged(path, f"{found.count} live rows, its manifest says {live}")
+    return found
 
 
 def _follow(
     before: Snapshot, records: NDArray[np.void], raw: Sequence[memoryview], start: int, log: Path
-) -> tuple[dict[int, int], tuple[int, ...]]:
-    """Each touched row's last record among the new ones, and the offsets of the records that these killed."""
+) -> tuple[dict[int, int], tuple[int, ...], Rows]:
+    """Each touched row's last record among the new ones, the offsets of the records that these killed, and the rows of
+    segments that they buried."""
     size = records.dtype.itemsize
     offsets = before.offsets(np.unique(records["row"]))
     last: dict[int, int] = {}
-    dead = []
+    dead, buried = [], []
     heads = zip(*(records[name].tolist() for name in ("check_head", "operation", "row", "killed")), strict=True)
     for number, (check, operation, row, killed) in enumerate(heads):
         offset = start + number * size
         right = check == check_head(raw[number])
-        if not right or operation not in (PUT, DELETE) or offsets.pop(row, NONE) != killed:
+        expected = offsets.pop(row, NONE)
+        if not right or operation not in (PUT, DELETE) or (NONE if killed == IN_SEGMENT else killed) != expected:
             raise damaged(log, f"the record at byte {offset} changed")
-        if killed != NONE:
+        if killed == IN_SEGMENT:
+            buried.append(row)
+        elif killed != NONE:
             dead.append(killed)
         if operation == PUT:
             offsets[row] = offset
         last[row] = number
-    return last, tuple(dead)
+    return last, tuple(dead), np.array(sorted(buried), dtype=np.int64)
 
 
-def _with_room(before: Snapshot, used: int) -> tuple[Floats, NDArray[np.void]]:
+def _with_room(before: Snapshot, used: int) -> tuple[Halves, NDArray[np.void]]:
     """The matrix and entries of `before`, or larger copies, with room for `used` slots."""
     if used <= len(before.matrix):
         return before.matrix, before.entries
     capacity = max(used, 2 * len(before.matrix), _SLOTS_MIN)
-    matrix = np.empty((capacity, before.matrix.shape[1]), dtype=np.float32)
+    matrix = np.empty((capacity, before.matrix.shape[1]), dtype=np.float16)
     entries = np.empty(capacity, dtype=_entry_type())
     matrix[: before.used] = before.matrix[: before.used]
     entries[: before.used] = before.entries[: before.used]
@@ -221,15 +279,12 @@ def _with_room(before: Snapshot, used: int) -> tuple[Floats, NDArray[np.void]]:
 def _packed(sparse: Snapshot) -> Snapshot:
     """The same without dead slots."""
     count = len(sparse.rows)
-    return Snapshot(
-        sparse.raw,
-        sparse.manifest,
-        sparse.rows,
-        np.arange(count),
-        count,
-        sparse.matrix[sparse.slots],
-        sparse.entries[sparse.slots],
-        sparse.dead,
+    return replace(
+        sparse,
+        slots=np.arange(count),
+        used=count,
+        matrix=sparse.matrix[sparse.slots],
+        entries=sparse.entries[sparse.slots],
     )
 
 
@@ -244,9 +299,3 @@ def _entry_type() -> np.dtype[np.void]:
             ("codes_check", "<u4"),
         ]
     )
-
-
-def _inner_products(vectors: Floats, query: Floats) -> Floats:
-    """`vectors [N, D]` times `query [D]`, one `sdot` a row."""
-    products: Floats = np.matmul(vectors[:, None, :], query[:, None])[:, 0, 0]
-    return products

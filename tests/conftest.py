@@ -16,7 +16,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-from memory.model import Item, Memory
+from memory.erase import Target
+from memory.model import Item, Memory, Receipt
 from memory.ports import Store
 from memory.store.inmemory import InMemoryStore
 from memory.store.sql import SqlStore
@@ -95,6 +96,17 @@ class TurnedEncoder(HashEncoder):
 
     def encode_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         return [TokenVectors(found.tokens, found.vectors @ self.TURN) for found in super().encode_tokens(texts)]
+
+
+def hide(service: Service, who: Principal, *memory_ids: str) -> Receipt:
+    """Begin an erasure: nothing shows these memories any more, and the outbox says so. Nothing is removed yet."""
+    with service.database.write() as connection:
+        return service.erasures.begin(connection, who, Target("ids", memory_ids))
+
+
+def erase(service: Service, *memory_ids: str, who: Principal = WHO) -> Receipt:
+    """Erase memories, and finish it."""
+    return service.erasures.finish(hide(service, who, *memory_ids).id)
 
 
 @dataclass(frozen=True)

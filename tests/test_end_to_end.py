@@ -250,6 +250,6 @@ def test_a_crash_between_the_index_and_the_outbox_has_one_effect(tmp_path: Path)
     assert crashed.returncode == 9
     after_crash = log.stat().st_size
     assert after_crash > before, "the index has them"
-    assert json.loads(run_recalld(tmp_path, "worker", "--once", "--json", **HASH).stdout) == {"applied": 10}
+    assert json.loads(run_recalld(tmp_path, "worker", "--once", "--json", **HASH).stdout)["applied"] == 10
     assert log.stat().st_size == after_crash, "applying them again wrote nothing"
     assert verify(tmp_path, **HASH)["rows"] == 30

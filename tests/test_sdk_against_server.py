@@ -39,8 +39,10 @@ NOT_DECLARED = {
     "Embedding": {"object"},
     "Embeddings": {"object"},
     "Health": {"version"},
+    "Job": {"namespace", "scope", "priority", "due_at"},
     "Readiness": {"status"},
     "Recall": {"explain"},
+    "Imported": {"namespace"},
     "Receipt": {"namespace"},
 }
 """What the server sends that the SDK's models do not name; it can be read by name all the same."""
@@ -107,7 +109,7 @@ def models_in(value: Any) -> Iterator[Model]:
             yield from models_in(each)
 
 
-def test_every_method_works_and_gives_what_its_models_declare(drive: Driver) -> None:
+def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp_path: Path) -> None:
     alice = drive.client.scope(user_id=f"alice-{id(drive)}").scope(session_id="s1", agent_id="a1")
     later = datetime.now(UTC) + timedelta(days=1)
     first = drive(
@@ -162,6 +164,14 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver) -> 
         "total_tokens": 11,
         "prompt_tokens_details": {"cached_tokens": 3},
     }
+    job = drive(alice, "consolidate")
+    states = [each.state for each in drive(alice, "job_events", job.id)]
+    assert (states[-1], states == sorted(states, key=["queued", "running", "succeeded"].index)) == ("succeeded", True)
+    assert drive(alice, "job", job.id).result["units"] >= 1
+    assert [each.id for each in drive(alice, "jobs", state="succeeded", task="consolidate", limit=1)] == [job.id]
+    for name in ("cancel_job", "retry_job"):
+        with pytest.raises(Conflict):
+            drive(alice, name, job.id)
     stream = alice.chat_stream([{"role": "user", "content": "Where do I live?"}], remember=False)
     drive.called.add("chat_stream")
     assert "".join(drive.end(stream)) == "You live in Lisbon."
@@ -174,8 +184,18 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver) -> 
     assert drive(drive.client, "health").status == "ok"
     assert drive(drive.client, "ready")
     receipt = drive(alice, "delete", notes[0].id)
-    assert receipt.memory_ids == (notes[0].id,)
-    assert receipt.removed["memories"] == 1
+    assert notes[0].id in receipt.memory_ids
+    assert receipt.removed["memories"] == len(receipt.memory_ids)
+    assert (receipt.state, receipt.rescan.clean) == ("succeeded", True), receipt.rescan
+    assert drive(drive.client, "erasure", receipt.id).digest == receipt.digest
+    drive(alice, "export", tmp_path / "alice.ndjson")
+    assert drive(alice, "erase", filter={"text": {"contains": "harbour"}}, dry_run=True).memories >= 24
+    assert drive(alice, "erase", ids=[notes[1].id]).memory_ids[0] == notes[1].id
+    assert drive(alice, "erase").memories > 20
+    assert drive(alice, "list") == []
+    done = drive(drive.client, "import_", tmp_path / "alice.ndjson", restore_erased=False)
+    assert (done.added, done.erased > 20) == (0, True)
+    assert drive(drive.client, "import_", tmp_path / "alice.ndjson", restore_erased=True).added == done.erased
 
     public = {name for name in dir(drive.client) if not name.startswith("_")}
     assert public - drive.called == {"scope", "close"}

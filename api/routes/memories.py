@@ -9,10 +9,13 @@ from fastapi.responses import JSONResponse
 
 from api.deps import Caller, Once, ServiceDep, WriteTransaction, decode_cursor, encode_cursor
 from api.limits import PREFIXES_KEY, JsonRoute
-from api.schemas import AddedOut, AddIn, MemoryOut, Name, PageOut, PatchIn, ReceiptOut, ScopeIn, Time, WithoutNul
-from memory.lifecycle import etag
+from api.routes.erasures import erase
+from api.schemas import AddedOut, AddIn, MemoryOut, Name, PageOut, PatchIn, ScopeIn, Time, WithoutNul
+from api.schemas_erase import ReceiptOut
+from memory.erase import Target
+from memory.lifecycle import check_version, etag
 from memory.model import Kind, Memory, Selection, State
-from recalld.core.access import Principal, forget_replies
+from recalld.core.access import Principal
 from recalld.core.errors import InvalidInput
 from recalld.core.scope import Scope
 
@@ -116,18 +119,13 @@ def update_memory(memory_id: MemoryId, body: PatchIn, once: Once, if_match: IfMa
 
 @router.delete("/{memory_id}", response_model=ReceiptOut)
 def erase_memory(memory_id: MemoryId, once: Once, if_match: IfMatch = None) -> Response:
-    """Erase a memory: its row, versions, full text and vector, and what was derived from it. Not reversible."""
+    """Erase a memory and what was derived from it, and look for what is left of it. Not reversible."""
 
-    def act(write: WriteTransaction) -> tuple[ReceiptOut, list[str]]:
-        service, namespace = once.service, once.who.namespace
-        waiting = write.store.newest_entry()
-        receipt = service.memories.erase(write.store, once.who, memory_id, if_match)
-        replies = forget_replies(write.connection, namespace, receipt.memory_ids)
-        write.after_commit.append(lambda: service.indexer.apply_since(namespace, waiting))
-        removed = {**receipt.removed, "idempotency_replies": replies}
-        return ReceiptOut.of(receipt).model_copy(update={"removed": removed}), []
+    def check(write: WriteTransaction) -> Target:
+        check_version(once.service.memories.get(write.store, once.who, memory_id), if_match)
+        return Target("ids", (memory_id,))
 
-    return once.run(200, act)
+    return erase(once, check)
 
 
 @router.post("/{memory_id}/forget", response_model=MemoryOut)
@@ -205,7 +203,11 @@ def _slice(
 
 
 def check_limit(limit: int, service: ServiceDep) -> None:
-    """Refuse to list more at once than the server's setting."""
+    """Refuse a `limit` above the setting.
+
+    Raises:
+        InvalidInput: it is.
+    """
     most = service.settings.list_limit_max
     if limit > most:
         raise InvalidInput.of("limit", f"1 to {most}", most)

@@ -10,6 +10,7 @@ from api.schemas import HealthOut, ReadyOut, StatsOut
 from recalld import __version__
 from recalld.core.access import DEFAULT_NAMESPACE
 from recalld.core.errors import IndexDamaged
+from recalld.jobs.model import JOB_STATES
 
 
 def make_router(metrics: Metrics) -> APIRouter:
@@ -43,8 +44,9 @@ def make_router(metrics: Metrics) -> APIRouter:
     @router.get("/v1/stats", response_model=StatsOut)
     def get_stats(who: Caller, service: ServiceDep) -> StatsOut:
         """How much the caller's namespace holds, and the bytes of the instance by layer."""
-        with service.read_store() as store:
-            counts = store.counts(who.namespace)
+        with service.read_work() as work:
+            counts = work.store.counts(who.namespace)
+            depth = work.jobs.depth(who.namespace)
         index = service.vectors.statistics(who.namespace)
         bytes_by_layer = {
             "database": service.database.bytes_on_disk(),
@@ -57,6 +59,7 @@ def make_router(metrics: Metrics) -> APIRouter:
             versions=counts.versions,
             text_bytes=counts.text_bytes,
             pending=counts.outbox,
+            jobs={state: depth.get(state, 0) for state in JOB_STATES},
             vectors={
                 "rows": index.rows,
                 "bytes_disk": index.bytes_disk,

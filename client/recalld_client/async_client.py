@@ -4,6 +4,7 @@ It mirrors `client` line by line; a test compares the names, signatures and docs
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,7 @@ import httpx2
 
 from recalld_client import operations
 from recalld_client.async_scoped import AsyncBindable
-from recalld_client.models import Embeddings, Health, Readiness, Stats
+from recalld_client.models import Embeddings, Health, Imported, Readiness, Receipt, Stats
 from recalld_client.retry import RetrySettings
 from recalld_client.settings import Timeouts, resolve
 from recalld_client.transport import AsyncTransport
@@ -47,6 +48,19 @@ class AsyncRecalld(AsyncBindable):
     async def embeddings(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
         """The vectors of one text or several."""
         return await self._transport.send(operations.embeddings(texts, model=model))
+
+    async def erasure(self, erasure_id: str) -> Receipt:
+        """The receipt of an erasure, as it is now."""
+        return await self._transport.send(operations.erasure(erasure_id))
+
+    async def import_(self, path: str | Path, *, restore_erased: bool = False) -> Imported:
+        """Keep the memories of an exported file, under their own ids: all of them, or none. Again, it changes nothing.
+
+        Args:
+            path: the file.
+            restore_erased: bring back what was erased there as well.
+        """
+        return await self._transport.send(operations.import_(path, restore_erased=restore_erased))
 
     async def stats(self) -> Stats:
         """Rows, bytes and queue lengths."""

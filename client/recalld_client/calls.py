@@ -8,13 +8,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from recalld_client import wire
 from recalld_client.errors import ApiError, FieldError, UnexpectedReply, of_status
-from recalld_client.models import ChangePage, Memory, Page
+from recalld_client.job_models import Job, JobPage
+from recalld_client.models import ChangePage, Memory, Page, Readiness
 from recalld_client.retry import retry_after_s
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class Call(Generic[T]):
         repeatable: whether a second arrival does no harm. False: it is sent again only if the first was refused.
         generates: whether a language model writes the reply, which takes longer.
         streams: whether the reply is read as it comes, and not by `parse`.
+        file: what the body is read from, anew at each try, in the place of `body`.
         accepts: statuses of 300 and more that `parse` reads; any other one is an error.
     """
 
@@ -54,6 +57,7 @@ class Call(Generic[T]):
     repeatable: bool = True
     generates: bool = False
     streams: bool = False
+    file: Path | None = None
     accepts: frozenset[int] = frozenset()
 
 
@@ -121,6 +125,18 @@ def read_memories(count: int) -> Callable[[Reply], list[Memory]]:
         return list(items)
 
     return parse
+
+
+def read_jobs(reply: Reply) -> list[Job]:
+    """The jobs of a page."""
+    return list(read_model(JobPage, reply.body).items)
+
+
+def read_readiness(reply: Reply) -> Readiness:
+    """What a server says of itself, whether it is ready or not."""
+    told = object_of(reply.body)
+    checks = told.get("checks")
+    return Readiness(**told | {"ready": reply.status < 300, "checks": checks if isinstance(checks, dict) else {}})
 
 
 def check(call: Call[T], reply: Reply) -> None:

@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx2
 
 from recalld_client import operations
-from recalld_client.models import Embeddings, Health, Readiness, Stats
+from recalld_client.models import Embeddings, Health, Imported, Readiness, Receipt, Stats
 from recalld_client.retry import RetrySettings
 from recalld_client.scoped import Bindable
 from recalld_client.settings import Timeouts, resolve
@@ -47,6 +48,19 @@ class Recalld(Bindable):
     def embeddings(self, texts: str | Sequence[str], *, model: str | None = None) -> Embeddings:
         """The vectors of one text or several."""
         return self._transport.send(operations.embeddings(texts, model=model))
+
+    def erasure(self, erasure_id: str) -> Receipt:
+        """The receipt of an erasure, as it is now."""
+        return self._transport.send(operations.erasure(erasure_id))
+
+    def import_(self, path: str | Path, *, restore_erased: bool = False) -> Imported:
+        """Keep the memories of an exported file, under their own ids: all of them, or none. Again, it changes nothing.
+
+        Args:
+            path: the file.
+            restore_erased: bring back what was erased there as well.
+        """
+        return self._transport.send(operations.import_(path, restore_erased=restore_erased))
 
     def stats(self) -> Stats:
         """Rows, bytes and queue lengths."""

@@ -79,6 +79,25 @@ class Page(Model):
     next_cursor: str | None = None
 
 
+class Rescan(Model):
+    """What a search of every file in the server's data folder found of erased texts.
+
+    Attributes:
+        clean: nothing of them is there that no live memory says.
+        windows: pieces of text that were looked for.
+        found: pieces that are still there.
+        places: the files that hold them.
+    """
+
+    clean: bool
+    files: int
+    bytes: int
+    windows: int
+    found: int
+    places: tuple[str, ...] = ()
+    at: AwareDatetime | None = None
+
+
 class Change(Model):
     """A decision that was taken.
 
@@ -107,19 +126,46 @@ class Receipt(Model):
     """What an erasure removed.
 
     Attributes:
+        id: what `erasure` takes; None in a dry run.
+        state: `succeeded`, `running` (it goes on: ask again), `failed`, or `counted` in a dry run.
+        memories: how many memories are gone, derived ones included.
         removed: rows removed, by place (`memories`, `versions`, `fulltext`, `vectors`, ...).
-        memory_ids: every memory that is gone, derived ones included.
-        rescan: what a scan of the data folder found afterwards; None: it was not scanned.
+        memory_ids: the first of them, only in the reply to the request itself.
+        asked: by what: `ids`, `scope`, `filter`, `all`, `retention` or `ledger`.
+        rescan: what a search of the data folder found afterwards; None until it was done.
         digest: SHA-256 over the receipt, to recognise it by.
     """
 
-    id: str
+    id: str | None
     state: str
     removed: dict[str, int]
+    memories: int = 0
     memory_ids: tuple[str, ...] = ()
+    asked: str | None = None
     erased_at: AwareDatetime | None = None
-    rescan: Any = None
+    finished_at: AwareDatetime | None = None
+    rescan: Rescan | None = None
     digest: str | None = None
+
+
+class Imported(Model):
+    """What an import did.
+
+    Attributes:
+        added: memories that were not there.
+        advanced: memories that were there in an older version.
+        conflicts: memories that differ there in a version that both have: what was there stayed.
+        erased: memories that were erased there, and were not brought back.
+        changes: decisions that were not there.
+    """
+
+    lines: int
+    added: int = 0
+    advanced: int = 0
+    unchanged: int = 0
+    conflicts: int = 0
+    erased: int = 0
+    changes: int = 0
 
 
 class Passage(Model):
@@ -347,6 +393,7 @@ class Stats(Model):
         versions: older versions that are kept.
         text_bytes: of all texts.
         pending: memories that are not searched by meaning yet.
+        jobs: how many, by state.
         vectors: sizes of the namespace's index.
         bytes: of the whole server, by layer.
         encoder: the model that makes the vectors.
@@ -357,6 +404,7 @@ class Stats(Model):
     versions: int = 0
     text_bytes: int = 0
     pending: int = 0
+    jobs: dict[str, int] = Field(default_factory=dict)
     vectors: dict[str, int] = Field(default_factory=dict)
     bytes: dict[str, int] = Field(default_factory=dict)
     bytes_per_memory: float = 0.0

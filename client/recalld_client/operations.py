@@ -10,12 +10,15 @@ none: what it remembers is written after the reply, so it is only tried again wh
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from recalld_client import wire
 from recalld_client.batches import batches, body_of, item_json
-from recalld_client.calls import Call, Listing, Reply, T, object_of, query, read_memories, reads
+from recalld_client.calls import Call, Listing, Reply, T, query, read_jobs, read_memories, read_readiness, reads
 from recalld_client.errors import InvalidValue
+from recalld_client.job_models import Job
 from recalld_client.models import (
     Change,
     ChangePage,
@@ -24,6 +27,7 @@ from recalld_client.models import (
     Embeddings,
     Feedback,
     Health,
+    Imported,
     Memory,
     Page,
     Readiness,
@@ -37,8 +41,9 @@ Messages = str | Sequence[Mapping[str, object]]
 Items = Iterable[str | Mapping[str, object]]
 
 JSON = ("Content-Type", "application/json")
+LINES = ("Content-Type", "application/x-ndjson")
 PATCH = ("Content-Type", "application/merge-patch+json")
-MEMORIES = "/v1/memories"
+MEMORIES, JOBS, ERASURES = "/v1/memories", "/v1/jobs", "/v1/erasures"
 ITEMS_MAX = 1000
 
 
@@ -124,9 +129,9 @@ def listing(
     limit: int | None = None,
 ) -> Listing[Page]:
     """`GET /v1/memories`, page by page."""
-    some = [(name, each) for name, given in (("kind", kind), ("state", state)) for each in _any_of(given, name)]
+    some = [(name, each) for name, given in (("kind", kind), ("state", state)) for each in wire.any_of(given, name)]
     found = query(since=_time(since, "since"), until=_time(until, "until"), text=text)
-    return _listing(MEMORIES, bound, limit, (*some, *found, *_metadata(metadata or {})))
+    return _listing(MEMORIES, bound, limit, (*some, *found, *wire.metadata(metadata or {})))
 
 
 def update(
@@ -149,6 +154,56 @@ def update(
 def delete(memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Call[Receipt]:
     """`DELETE /v1/memories/{id}`"""
     return _write("DELETE", _memory(memory_id), reads(Receipt), key=idempotency_key, if_match=if_match)
+
+
+def erase(
+    bound: Bound,
+    *,
+    ids: Sequence[str] | None = None,
+    filter: Mapping[str, object] | None = None,
+    everything: bool = False,
+    dry_run: bool = False,
+    idempotency_key: str | None = None,
+) -> Call[Receipt]:
+    """`POST /v1/erasures`; a bound scope is what is erased, or what a filter is narrowed to."""
+    if sum((ids is not None, filter is not None, everything)) > 1:
+        raise InvalidValue.of("erase", "give one of ids, filter, everything")
+    if everything and bound:
+        raise InvalidValue.of("everything", "is for a client that is bound to no scope: erase() erases this scope")
+    asked: dict[str, object] = {"dry_run": True} if dry_run else {}
+    if ids is not None:
+        asked["ids"] = wire.strings(ids, "ids")
+    elif filter is not None:
+        asked["filter"] = {"and": [filter, *({name: value} for name, value in bound.items())]} if bound else filter
+    elif bound:
+        asked["scope"] = dict(bound)
+    elif everything:
+        asked["all"] = True
+    else:
+        raise InvalidValue.of("everything", "must be True to erase all that the key may see; or bind a scope first")
+    body = wire.encode(wire.to_json(asked, ""))
+    return replace(_write("POST", ERASURES, reads(Receipt), body, key=idempotency_key), generates=True)
+
+
+def erasure(erasure_id: str) -> Call[Receipt]:
+    """`GET /v1/erasures/{id}`"""
+    return Call("GET", f"{ERASURES}/{wire.path_part(erasure_id, 'erasure_id')}", reads(Receipt))
+
+
+def export(bound: Bound, path: str | Path, *, vectors: bool = False) -> Call[None]:
+    """`GET /v1/export`; its lines are written to `path` by `files`."""
+    params = (*bound.items(), *((("vectors", "true"),) if vectors else ()))
+    if Path(path).exists():
+        raise InvalidValue.of("path", "is there already: an export is a new file")
+    return Call("GET", "/v1/export", lambda reply: None, params=params, streams=True)
+
+
+def import_(path: str | Path, *, restore_erased: bool = False) -> Call[Imported]:
+    """`POST /v1/import`. A second arrival changes nothing."""
+    params = (("restore_erased", "true"),) if restore_erased else ()
+    if not Path(path).is_file():
+        raise InvalidValue.of("path", "is no file")
+    return Call("POST", "/v1/import", reads(Imported), params=params, headers=(LINES,), file=Path(path), generates=True)
 
 
 def forget(memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Call[Memory]:
@@ -194,7 +249,7 @@ def changes(
     bound: Bound, *, kind: str | Sequence[str] | None = None, memory_id: str | None = None, limit: int | None = None
 ) -> Listing[ChangePage]:
     """`GET /v1/changes`, page by page."""
-    some = [("kind", each) for each in _any_of(kind, "kind")]
+    some = [("kind", each) for each in wire.any_of(kind, "kind")]
     remaining = None if limit is None else wire.at_least(limit, "limit", 1)
     return Listing("/v1/changes", ChangePage, (*bound.items(), *some, *query(memory_id=memory_id)), remaining)
 
@@ -289,6 +344,47 @@ def embeddings(texts: str | Sequence[str], *, model: str | None = None) -> Call[
     return _ask("/v1/embeddings", {"input": told, **_given(model=model)}, reads(Embeddings))
 
 
+def consolidate(bound: Bound, *, idempotency_key: str | None = None) -> Call[Job]:
+    """`POST /v1/consolidations`"""
+    asked = _given(scope=bound or None)
+    return _write("POST", "/v1/consolidations", reads(Job), wire.encode(wire.to_json(asked, "")), key=idempotency_key)
+
+
+def jobs(
+    bound: Bound,
+    *,
+    state: str | Sequence[str] | None = None,
+    task: str | Sequence[str] | None = None,
+    limit: int = 100,
+) -> Call[list[Job]]:
+    """`GET /v1/jobs`, one page."""
+    some = [(name, each) for name, given in (("state", state), ("task", task)) for each in wire.any_of(given, name)]
+    size = str(wire.at_least(limit, "limit", 1, 500))
+    return Call("GET", JOBS, read_jobs, params=(*bound.items(), *some, ("limit", size)))
+
+
+def job(job_id: str) -> Call[Job]:
+    """`GET /v1/jobs/{id}`"""
+    return Call("GET", f"{JOBS}/{wire.path_part(job_id, 'job_id')}", reads(Job))
+
+
+def job_events(job_id: str, *, after: int = 0) -> Call[None]:
+    """`GET /v1/jobs/{id}/events`; its events are read by `job_stream`."""
+    seen = (("Last-Event-ID", str(wire.at_least(after, "after", 0))),)
+    path = f"{JOBS}/{wire.path_part(job_id, 'job_id')}/events"
+    return Call("GET", path, lambda reply: None, headers=seen, streams=True)
+
+
+def cancel_job(job_id: str, *, idempotency_key: str | None = None) -> Call[Job]:
+    """`POST /v1/jobs/{id}/cancel`"""
+    return _write("POST", f"{JOBS}/{wire.path_part(job_id, 'job_id')}/cancel", reads(Job), key=idempotency_key)
+
+
+def retry_job(job_id: str, *, idempotency_key: str | None = None) -> Call[Job]:
+    """`POST /v1/jobs/{id}/retry`"""
+    return _write("POST", f"{JOBS}/{wire.path_part(job_id, 'job_id')}/retry", reads(Job), key=idempotency_key)
+
+
 def stats() -> Call[Stats]:
     """`GET /v1/stats`"""
     return Call("GET", "/v1/stats", reads(Stats))
@@ -301,7 +397,7 @@ def health() -> Call[Health]:
 
 def ready() -> Call[Readiness]:
     """`GET /readyz`; a 503 is an answer here."""
-    return Call("GET", "/readyz", _readiness, accepts=frozenset({503}))
+    return Call("GET", "/readyz", read_readiness, accepts=frozenset({503}))
 
 
 def _write(
@@ -359,21 +455,6 @@ def _listing(path: str, bound: Bound, limit: int | None, params: tuple[tuple[str
     return Listing(path, Page, (*bound.items(), *params), remaining)
 
 
-def _any_of(given: str | Sequence[str] | None, field: str) -> list[str]:
-    if given is None:
-        return []
-    return [wire.text(given, field)] if isinstance(given, str) else wire.strings(given, field)
-
-
-def _metadata(wanted: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for name, value in wanted.items():
-        field = f"metadata.{name}"
-        found = wire.to_json(value, field)
-        if isinstance(found, dict | list):
-            raise InvalidValue.of(field, "must be a text, a number, true, false or null")
-        yield wire.text(field, field), found if isinstance(found, str) else wire.encode(found).decode()
-
-
 def _question(
     bound: Bound,
     query: str,
@@ -402,9 +483,3 @@ def _time(value: object, field: str) -> str | None:
 
 def _given(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _readiness(reply: Reply) -> Readiness:
-    told = object_of(reply.body)
-    checks = told.get("checks")
-    return Readiness(**told | {"ready": reply.status < 300, "checks": checks if isinstance(checks, dict) else {}})

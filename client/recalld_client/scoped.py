@@ -5,12 +5,15 @@ test compares the names, signatures and docstrings of the two.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Unpack, overload
 
 from recalld_client import operations
 from recalld_client.batches import acknowledging
 from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
+from recalld_client.files import fetch
+from recalld_client.jobs import Working
 from recalld_client.models import Change, ChangePage, Chat, Context, Feedback, Memory, Page, Recall, Receipt
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
@@ -22,7 +25,7 @@ from recalld_client.wire import Time
 Memories = list[Memory]
 
 
-class Bindable:
+class Bindable(Working):
     """Everything that a scope can be filled in for."""
 
     def __init__(self, transport: Transport, bound: Bound) -> None:
@@ -179,6 +182,53 @@ class Bindable:
     def delete(self, memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Receipt:
         """Erase a memory, its versions and all that was derived from it, for good. See `forget` for less."""
         return self._transport.send(operations.delete(memory_id, if_match=if_match, idempotency_key=idempotency_key))
+
+    def erase(
+        self,
+        *,
+        ids: Sequence[str] | None = None,
+        filter: Mapping[str, object] | None = None,
+        everything: bool = False,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Receipt:
+        """Erase for good: this scope; or memories by id, or those of it that a filter matches.
+
+        Args:
+            ids: these memories; those that the key may not see are left out.
+            filter: all memories for which it holds, as in `recall`.
+            everything: all that the key may see; what a client without a scope must say to erase it.
+            dry_run: only count.
+            idempotency_key: as in `add`.
+
+        Returns:
+            the receipt. A large erasure is `running`: nothing shows its memories, and `client.erasure(id)` tells on.
+
+        Raises:
+            InvalidValue: more than one is given, or none and no scope is bound.
+        """
+        return self._transport.send(
+            operations.erase(
+                self._bound,
+                ids=ids,
+                filter=filter,
+                everything=everything,
+                dry_run=dry_run,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def export(self, path: str | Path, *, vectors: bool = False) -> None:
+        """Write this scope's memories with their history into a new file; `client.import_` reads it.
+
+        Args:
+            path: the file.
+            vectors: with vectors and token codes, so that importing encodes nothing.
+
+        Raises:
+            InvalidValue: the file is there already.
+        """
+        fetch(self._transport, operations.export(self._bound, path, vectors=vectors), Path(path))
 
     def forget(self, memory_id: str, *, if_match: int | None = None, idempotency_key: str | None = None) -> Memory:
         """Take a memory out of recall. `restore` undoes it until the retention time is over and it is erased."""

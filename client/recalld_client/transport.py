@@ -7,7 +7,9 @@ that both use. Both are safe to share: a thread's (or task's) call keeps nothing
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,6 +18,8 @@ from recalld_client.calls import Call, Reply, T, check
 from recalld_client.errors import ConnectionFailed, InvalidValue, RecalldError, TimedOut, UnexpectedReply
 from recalld_client.retry import RetrySettings, wait_s
 from recalld_client.settings import Settings
+
+CHUNK_BYTES = 1 << 20
 
 
 class Transport:
@@ -61,7 +65,10 @@ class Transport:
 
     def _once(self, call: Call[T]) -> httpx2.Response:
         try:
-            request = self._http.build_request(**request_of(call, self.settings))
+            told = request_of(call, self.settings)
+            if call.file is not None:
+                told["content"] = _chunks(call.file)
+            request = self._http.build_request(**told)
             response = self._http.send(request, stream=call.streams)
             if call.streams and response.status_code >= 300:
                 with closing(response):
@@ -116,7 +123,10 @@ class AsyncTransport:
 
     async def _once(self, call: Call[T]) -> httpx2.Response:
         try:
-            request = self._http.build_request(**request_of(call, self.settings))
+            told = request_of(call, self.settings)
+            if call.file is not None:
+                told["content"] = _awaited_chunks(call.file)
+            request = self._http.build_request(**told)
             response = await self._http.send(request, stream=call.streams)
             if call.streams and response.status_code >= 300:
                 try:
@@ -128,6 +138,17 @@ class AsyncTransport:
         if response.status_code >= 300:
             check(call, reply_of(response))
         return response
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+async def _awaited_chunks(path: Path) -> AsyncIterator[bytes]:
+    for chunk in _chunks(path):
+        yield chunk
 
 
 def request_of(call: Call[T], settings: Settings) -> dict[str, Any]:

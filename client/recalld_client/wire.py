@@ -7,7 +7,7 @@ Invariant: nothing that leaves here needs to be checked again, and no message ec
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -115,3 +115,20 @@ def at_least(value: int, field: str, low: int, high: int | None = None) -> int:
 
 def _key(key: object, field: str) -> str:
     return text(key, f"a key of {field}" if field else "a key")
+
+
+def any_of(given: str | Sequence[str] | None, field: str) -> list[str]:
+    """One text or several, as a list; none where nothing is given."""
+    if given is None:
+        return []
+    return [text(given, field)] if isinstance(given, str) else strings(given, field)
+
+
+def metadata(wanted: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Wanted metadata as query parameters."""
+    for name, value in wanted.items():
+        field = f"metadata.{name}"
+        found = to_json(value, field)
+        if isinstance(found, dict | list):
+            raise InvalidValue.of(field, "must be a text, a number, true, false or null")
+        yield text(field, field), found if isinstance(found, str) else encode(found).decode()

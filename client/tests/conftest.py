@@ -57,6 +57,7 @@ class FakeRecalld:
         self.votes: dict[tuple[str, str], bool | None] = {}
         self.kept: dict[str, tuple[bytes, httpx2.Response]] = {}
         self.requests: list[httpx2.Request] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
         self.script: deque[Exception | httpx2.Response | str | None] = deque()
         self.lock = threading.Lock()
 
@@ -111,6 +112,16 @@ class FakeRecalld:
                 given = [vote for (_, memory_id), vote in self.votes.items() if memory_id == body["memory_id"]]
                 votes = {"useful": given.count(True), "useless": given.count(False)}
                 return httpx2.Response(200, json=body | {"votes": votes})
+            case ("POST", "v1", "consolidations"):
+                return httpx2.Response(202, json=self._job(f"job_{len(self.jobs)}", "queued"))
+            case ("GET", "v1", "jobs"):
+                wanted = request.url.params.get_list("state") or [each["state"] for each in self.jobs.values()]
+                found = [each for each in reversed(self.jobs.values()) if each["state"] in wanted]
+                return httpx2.Response(200, json={"items": found, "next_cursor": None})
+            case (method, "v1", "jobs", job_id, *rest):
+                if job_id not in self.jobs:
+                    return problem(404, "not_found", "no job has this id")
+                return self._of_job(job_id, rest, request)
             case ("POST", "v1", "context"):
                 return httpx2.Response(200, json=self._context(body))
             case ("POST", "v1", "chat", "completions"):
@@ -177,6 +188,28 @@ class FakeRecalld:
             case ("GET", "derived"):
                 return self._page([each for each in self.memories if memory_id in each["sources"]], request)
         return problem(404, "not_found", "no such route")
+
+    def _job(self, job_id: str, state: str) -> dict[str, Any]:
+        revision = self.jobs.get(job_id, {}).get("revision", 0) + 1
+        told = {"id": job_id, "task": "consolidate", "state": state, "created_at": AT, "revision": revision}
+        self.jobs[job_id] = told
+        return told
+
+    def _of_job(self, job_id: str, rest: list[str], request: httpx2.Request) -> httpx2.Response:
+        match rest:
+            case ["cancel"]:
+                return httpx2.Response(200, json=self._job(job_id, "cancelled"))
+            case ["retry"]:
+                if self.jobs[job_id]["state"] != "cancelled":
+                    return problem(409, "conflict", "only a failed or cancelled job can be retried")
+                return httpx2.Response(200, json=self._job(job_id, "queued"))
+            case ["events"]:
+                seen = int(request.headers["last-event-id"])
+                told = [self.jobs[job_id], self._job(job_id, "running"), self._job(job_id, "succeeded")]
+                lines = [f"event: job\ndata: {json.dumps(each)}\n\n" for each in told if each["revision"] > seen]
+                headers = {"content-type": "text/event-stream"}
+                return httpx2.Response(200, headers=headers, content="".join([": recalld\n\n", *lines]).encode())
+        return httpx2.Response(200, json=self.jobs[job_id])
 
     def _version(self, memory_id: str, changes: dict[str, Any]) -> httpx2.Response:
         versions = self.versions[memory_id]

@@ -14,6 +14,7 @@ from recalld_client import (
     AsyncScope,
     Change,
     ChatStream,
+    Job,
     Memory,
     Recalld,
     Scope,
@@ -28,6 +29,7 @@ SYNC_TYPES = {
     AsyncScope: Scope,
     AsyncChatStream: ChatStream,
     AsyncIterator[Memory]: Iterator[Memory],
+    AsyncIterator[Job]: Iterator[Job],
     AsyncIterator[Change]: Iterator[Change],
     httpx2.AsyncBaseTransport | None: httpx2.BaseTransport | None,
     httpx2.AsyncBaseTransport: httpx2.BaseTransport,
@@ -73,7 +75,7 @@ def test_what_waits_is_awaited(sync, other):
     waits = {name for name, each in theirs.items() if inspect.iscoroutinefunction(each)}
     at_once = set(theirs) - waits
     assert at_once <= {
-        *("scope", "list", "history", "sources", "derived", "facts", "changes", "chat_stream", "reply"),
+        *("scope", "list", "history", "sources", "derived", "facts", "changes", "chat_stream", "job_events", "reply"),
         *("__init__", "__repr__", "__iter__"),
     }
     assert not any(inspect.iscoroutinefunction(each) for each in members(sync).values())
@@ -104,7 +106,7 @@ def test_each_method_is_an_operation_with_the_same_arguments():
 
 def test_a_scope_can_do_all_but_what_has_no_scope():
     assert set(members(Recalld)) - set(members(Scope)) == {
-        *("embeddings", "stats", "health", "ready", "close"),
+        *("embeddings", "erasure", "import_", "stats", "health", "ready", "close"),
         *("__enter__", "__exit__"),
     }
 

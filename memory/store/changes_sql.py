@@ -50,13 +50,13 @@ def find(connection: Connection, namespace: str, limit: int, wanted: ChangeSelec
     if wanted.before_number is not None:
         where.append(c.number < wanted.before_number)
     found = connection.execute(select(changes).where(*where).order_by(c.number.desc()).limit(limit)).all()
-    return _with_memories(connection, found)
+    return with_memories(connection, found)
 
 
 def one(connection: Connection, namespace: str, change_id: str) -> Change | None:
     """See `memory.ports.Ledger.change`."""
     named = select(changes).where(changes.c.namespace == namespace, changes.c.id == change_id)
-    return next(iter(_with_memories(connection, connection.execute(named).all())), None)
+    return next(iter(with_memories(connection, connection.execute(named).all())), None)
 
 
 def mark_undone(connection: Connection, namespace: str, change_id: str, by: str | None) -> None:
@@ -101,7 +101,8 @@ def _told(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(condition.is_not(None), condition)
 
 
-def _with_memories(connection: Connection, found: Sequence[Row[Any]]) -> list[Change]:
+def with_memories(connection: Connection, found: Sequence[Row[Any]]) -> list[Change]:
+    """Rows of `changes` as values, with the memories that each is on."""
     ids: dict[int, list[str]] = {row.number: [] for row in found}
     numbers = list(ids)
     for start in range(0, len(numbers), CHUNK):

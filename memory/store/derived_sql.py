@@ -5,6 +5,7 @@ costs what is above the watermark. What a deriver wrote is no news: changes of a
 a digest) and derived rows are left out.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,13 +20,14 @@ from recalld.core.scope import Scope
 CHUNK = 500
 
 
-class DerivedRows:
+class DerivedRows(ABC):
     """The `DerivedStore` part of `SqlStore`."""
 
     _connection: Connection
 
+    @abstractmethod
     def _read(self, where: Iterable[Any], limit: int | None = None) -> list[Memory]:
-        raise NotImplementedError
+        """Memories that meet the conditions, newest arrival first."""
 
     def newest_change(self, namespace: str) -> int:
         query = select(changes.c.number).where(*_news(namespace)).order_by(changes.c.number.desc()).limit(1)

@@ -18,6 +18,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,14 @@ from sqlalchemy import ColumnElement, Connection, false, literal_column, select,
 
 from memory.ingest import row_traits
 from memory.model import Memory
+from memory.store.column_cache import mark_of, touched_since
+from memory.store.postings import PostingCache
 from memory.store.tables import memories
 from recalld.core.scope import Scope
 from retrieval.analysis import query_terms
-from retrieval.lexical_memory import COUNT_MAX, Postings, hits
+from retrieval.lexical_memory import COUNT_MAX, hits
 from retrieval.passages import PASSAGE_BITS, PASSAGES_MAX, key
-from retrieval.ports import LexicalHits, Rows
+from retrieval.ports import LexicalHits, LexicalScores, Rows
 
 _MARK = "\ue000"
 _INSERT = text("INSERT OR REPLACE INTO memory_fts (rowid, tags, body) VALUES (:key, :tags, :body)")
@@ -45,9 +48,13 @@ GROUP BY f.rowid >> {PASSAGE_BITS} HAVING count(DISTINCT each.key) = :count
 """)
 # Many matches in one statement, all rows of one in one value: to read them one by one took longer than to find them.
 _MATCHES = text("""
-SELECT (SELECT json_group_array(rowid) FROM memory_fts WHERE memory_fts MATCH each.value)
-FROM json_each(:wanted) AS each ORDER BY each.key
+SELECT (
+  SELECT json_group_array(rowid) FROM memory_fts
+  WHERE memory_fts MATCH each.value ->> 0 AND rowid >= CAST(each.value ->> 1 AS INTEGER)
+) FROM json_each(:wanted) AS each ORDER BY each.key
 """)
+# Fewer rows are looked up faster than they are kept.
+_KEPT_ROWS_MIN = 2000
 
 
 def write(connection: Connection, namespace: str, rows: Iterable[tuple[int, Scope, Sequence[Sequence[str]]]]) -> None:
@@ -110,44 +117,59 @@ def holds_all(namespace: str, scope: Scope, words: str) -> ColumnElement[bool]:
 class SqliteLexicalIndex:
     """`LexicalIndex` as the transaction of `connection` sees it, for queries within `scope`."""
 
-    def __init__(self, connection: Connection, scope: Scope) -> None:
+    def __init__(self, connection: Connection, scope: Scope, kept: PostingCache | None = None) -> None:
         self._connection = connection
         self._scope = scope
+        self._kept = kept
 
     def search(
         self, namespace: str, terms: Sequence[str], limit: int, allowed: Rows, lengths: NDArray[np.int32]
     ) -> LexicalHits:
         """The best rows by BM25 with the statistics of `allowed`; see `LexicalIndex`."""
-        weights = Counter(terms)
-        frequencies = self._frequencies(namespace, list(weights), allowed)
-        postings = [
-            Postings(term, found, weight) for (term, weight), found in zip(weights.items(), frequencies, strict=True)
-        ]
-        return hits(postings, allowed, lengths, limit)
+        return hits(self.score(namespace, terms, allowed, lengths), allowed, limit)
 
-    def _frequencies(self, namespace: str, terms: Sequence[str], allowed: Rows) -> list[NDArray[np.int32]]:
-        """How often each term stands in each of `allowed`, at most `COUNT_MAX`: a statement a level."""
-        frequencies = [np.zeros(len(allowed), dtype=np.int32) for _ in terms]
-        tagged = _tagged(namespace, self._scope)
-        left = list(range(len(terms)))
+    def score(self, namespace: str, terms: Sequence[str], allowed: Rows, lengths: NDArray[np.int32]) -> LexicalScores:
+        """BM25 of all rows in `allowed`; see `LexicalIndex`."""
+        weights = dict(Counter(terms))
+        mark = mark_of(self._connection)
+        many = len(allowed) >= _KEPT_ROWS_MIN
+        kept = self._kept if self._kept is not None and many else PostingCache()
+        # Where most rows of the table are searched, what a tag would leave out costs less than the tag.
+        most = many and 2 * len(allowed) > mark.row
+        tagged = "" if most else f"{_tagged(namespace, self._scope)} AND "
+
+        def read(after: Sequence[tuple[str, int]]) -> Sequence[tuple[Rows, NDArray[np.uint8]]]:
+            return self._postings(tagged, after)
+
+        since = partial(touched_since, self._connection, namespace)
+        return kept.score(namespace, self._scope, weights, allowed, lengths, mark, since, read)
+
+    def _postings(self, tagged: str, after: Sequence[tuple[str, int]]) -> list[tuple[Rows, NDArray[np.uint8]]]:
+        """The keys behind a memory row that hold each term, and how often, at most `COUNT_MAX`: a statement a level.
+
+        Args:
+            tagged: what else a row must match. Others do no harm: they are not among those that are searched.
+        """
+        found = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint8)) for _ in after]
+        left = list(range(len(after)))
         for level in range(1, COUNT_MAX + 1):
-            wanted = [f'{tagged} AND body : "{_counted(terms[number], level)}"' for number in left]
-            found = list(self._connection.scalars(_MATCHES, {"wanted": json.dumps(wanted)}))
-            held = [_places(np.array(json.loads(rows), dtype=np.int64), allowed) for rows in found]
-            for number, places in zip(left, held, strict=True):
-                frequencies[number][places] = level
-            left = [number for number, places in zip(left, held, strict=True) if len(places)]
+            wanted = [
+                [f'{tagged}body : "{_counted(after[number][0], level)}"', key(after[number][1] + 1)] for number in left
+            ]
+            held = [
+                np.array(json.loads(rows), dtype=np.int64)
+                for rows in self._connection.scalars(_MATCHES, {"wanted": json.dumps(wanted)})
+            ]
+            for number, keys in zip(left, held, strict=True):
+                if level == 1:
+                    found[number] = np.sort(keys), np.ones(len(keys), dtype=np.uint8)
+                else:
+                    every, counts = found[number]
+                    counts[np.searchsorted(every, keys)] = level
+            left = [number for number, keys in zip(left, held, strict=True) if len(keys)]
             if not left:
                 break
-        return frequencies
-
-
-def _places(found: Rows, allowed: Rows) -> NDArray[np.intp]:
-    """Where in `allowed` those of `found` are that it holds; both are ascending."""
-    places = np.searchsorted(allowed, found)
-    inside = places < len(allowed)
-    held: NDArray[np.intp] = places[inside][allowed[places[inside]] == found[inside]]
-    return held
+        return found
 
 
 def _tag(namespace: str, letter: str, value: str) -> str:

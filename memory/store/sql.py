@@ -8,8 +8,9 @@ Invariant: every statement has the namespace in its condition; rows come from `m
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    or_,
     select,
     text,
     update,
@@ -33,12 +33,14 @@ from memory.ingest import lexical_terms
 from memory.lifecycle import close
 from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
-from memory.store import changes_sql, columns, feedback_sql, fulltext
+from memory.store import changes_sql, feedback_sql, fulltext, removal_sql
+from memory.store.column_cache import ColumnCache, direct
 from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
+from memory.store.postings import PostingCache
+from memory.store.removal_sql import chunks
 from memory.store.rows import deriver_of, memory_of, values_of
 from memory.store.tables import (
-    change_memories,
     memories,
     outbox,
     recall_memories,
@@ -47,10 +49,8 @@ from memory.store.tables import (
     versions,
 )
 from recalld.core.scope import SCOPE_FIELDS, Scope
-from retrieval.passages import rows_of
+from retrieval.passages import PASSAGE_BITS, rows_of
 from retrieval.ports import LexicalIndex
-
-CHUNK = 500
 
 _ENQUEUE_SUCCESSORS = text("""
 INSERT OR REPLACE INTO outbox (namespace, row)
@@ -76,11 +76,29 @@ FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_
 """).bindparams(bindparam("rows", expanding=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What recalls read again and again, kept between them in one process."""
+
+    columns: ColumnCache = field(default_factory=ColumnCache)
+    postings: PostingCache = field(default_factory=PostingCache)
+
+
+_WAITING = select(outbox.c.row).where(outbox.c.namespace == bindparam("namespace")).order_by(outbox.c.row)
+
+
 class SqlStore(DerivedRows):
     """Memories, search, ledger and what is derived, within the transaction of `connection`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, kept: Kept | None = None) -> None:
+        """A store over a transaction; `kept` only for one that reads."""
         self._connection = connection
+        self._kept = kept
+
+    @property
+    def connection(self) -> Connection:
+        """The transaction's."""
+        return self._connection
 
     # MemoryStore
 
@@ -105,7 +123,7 @@ class SqlStore(DerivedRows):
             namespace,
             [(memory.row, memory.item.scope, terms) for memory, terms in zip(kept, analysed, strict=True)],
         )
-        self._enqueue(namespace, rows)
+        self._enqueue_fresh(namespace, rows)
         return kept
 
     def replace(self, namespace: str, memory: Memory) -> None:
@@ -131,7 +149,7 @@ class SqlStore(DerivedRows):
     def get(self, namespace: str, ids: Sequence[str]) -> list[Memory]:
         found = {
             memory.id: memory
-            for part in _chunks(ids)
+            for part in chunks(ids)
             for memory in self._read([memories.c.namespace == namespace, memories.c.id.in_(part)])
         }
         return [found[memory_id] for memory_id in ids if memory_id in found]
@@ -140,7 +158,7 @@ class SqlStore(DerivedRows):
         same = [memories.c.namespace == namespace, *exact_scope_conditions(scope)]
         return {
             memory.item.external_id: memory
-            for part in _chunks(external_ids)
+            for part in chunks(external_ids)
             for memory in self._read([*same, memories.c.external_id.in_(part)])
             if memory.item.external_id is not None
         }
@@ -176,45 +194,40 @@ class SqlStore(DerivedRows):
         gone = [memory.id for memory in doomed]
         rows = [memory.row for memory in doomed]
         self._touch_successors(namespace, rows)
-        run = self._connection.execute
-        places = ("versions", "sources", "changes", "recalls", "feedback", "outbox", "memories")
-        removed: dict[str, int] = dict.fromkeys(places, 0)
-        for part in _chunks(gone):
-            removed["versions"] += run(delete(versions).where(versions.c.memory_id.in_(part))).rowcount
-            link = or_(sources.c.memory_id.in_(part), sources.c.source_id.in_(part))
-            removed["sources"] += run(delete(sources).where(link)).rowcount
-            removed["changes"] += run(delete(change_memories).where(change_memories.c.memory_id.in_(part))).rowcount
-            removed["recalls"] += run(delete(recall_memories).where(recall_memories.c.memory_id.in_(part))).rowcount
-            removed["feedback"] += feedback_sql.remove(self._connection, namespace, part)
-        for numbers in _chunks(rows):
-            removed["memories"] += run(delete(memories).where(memories.c.row.in_(numbers))).rowcount
-            removed["outbox"] += run(delete(outbox).where(outbox.c.row.in_(numbers))).rowcount
-        fulltext_rows = fulltext.remove(self._connection, rows)
+        removed = removal_sql.remove(self._connection, namespace, gone, rows)
+        waiting = removal_sql.leave_outbox(self._connection, rows)
         self._enqueue(namespace, rows)
-        return doomed, Erased(fulltext=fulltext_rows, **removed)
+        return doomed, Erased(outbox=waiting, **removed)
 
     # SearchStore
 
     def searchable(self, namespace: str, selection: Selection, now: datetime) -> Searchable:
-        found = columns.read(self._connection, _where(namespace, selection, now))
-        waiting = select(outbox.c.row).where(outbox.c.namespace == namespace).order_by(outbox.c.row)
-        pending = np.array(list(self._connection.scalars(waiting)), dtype=np.int64)
-        return Searchable(found, pending[np.isin(pending, rows_of(found.rows))] if len(pending) else pending)
+        where = partial(_where, namespace, selection, now)
+        if self._kept is None:
+            found = direct(self._connection, where())
+        else:
+            found = self._kept.columns.columns(self._connection, namespace, selection, where, now)
+        waiting = self._connection.scalars(_WAITING, {"namespace": namespace})
+        pending = np.array(list(waiting), dtype=np.int64)
+        if len(pending):
+            at = np.minimum(np.searchsorted(found.rows, pending << PASSAGE_BITS), max(len(found.rows) - 1, 0))
+            pending = pending[rows_of(found.rows[at]) == pending] if len(found.rows) else pending[:0]
+        return Searchable(found, pending)
 
     def lexical(self, scope: Scope) -> LexicalIndex:
-        return fulltext.SqliteLexicalIndex(self._connection, scope)
+        return fulltext.SqliteLexicalIndex(self._connection, scope, self._kept.postings if self._kept else None)
 
     def load(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
         return {
             memory.row: memory
-            for part in _chunks(rows)
+            for part in chunks(rows)
             for memory in self._read([memories.c.namespace == namespace, memories.c.row.in_(part)])
         }
 
     def previous_turns(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
         pairs = [
             (found.row, found.previous)
-            for part in _chunks(rows)
+            for part in chunks(rows)
             for found in self._connection.execute(_PREVIOUS, {"rows": part, "namespace": namespace})
             if found.previous is not None
         ]
@@ -238,7 +251,7 @@ class SqlStore(DerivedRows):
         return self._connection.scalar(select(func.max(outbox.c.number))) or 0
 
     def finish(self, entries: Sequence[OutboxEntry]) -> None:
-        for part in _chunks([entry.number for entry in entries]):
+        for part in chunks([entry.number for entry in entries]):
             self._connection.execute(delete(outbox).where(outbox.c.number.in_(part)))
 
     # Ledger
@@ -294,6 +307,11 @@ class SqlStore(DerivedRows):
     def waiting(self) -> int:
         return self._connection.scalar(select(func.count()).select_from(outbox)) or 0
 
+    def mark_for_indexing(self, namespace: str, rows: Sequence[int]) -> None:
+        """Put rows in the outbox, and the turns after them."""
+        self._touch_successors(namespace, rows)
+        self._enqueue(namespace, rows)
+
     # inside
 
     def _read(self, where: Iterable[Any], limit: int | None = None) -> list[Memory]:
@@ -314,7 +332,7 @@ class SqlStore(DerivedRows):
 
     def _sources_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for part in _chunks(ids):
+        for part in chunks(ids):
             query = select(sources.c.memory_id, sources.c.source_id).where(sources.c.memory_id.in_(part))
             for row in self._connection.execute(query.order_by(sources.c.source_id)):
                 found.setdefault(row.memory_id, []).append(row.source_id)
@@ -327,7 +345,7 @@ class SqlStore(DerivedRows):
         while edge:
             links = [
                 found
-                for part in _chunks(edge)
+                for part in chunks(edge)
                 for found in self._connection.scalars(
                     select(sources.c.memory_id).where(sources.c.namespace == namespace, sources.c.source_id.in_(part))
                 )
@@ -339,14 +357,18 @@ class SqlStore(DerivedRows):
 
     def _enqueue(self, namespace: str, rows: Sequence[int]) -> None:
         """Put rows in the outbox, anew where they were: an entry at work must not count for this write."""
-        for part in _chunks(rows):
+        for part in chunks(rows):
             self._connection.execute(delete(outbox).where(outbox.c.row.in_(part)))
+        self._enqueue_fresh(namespace, rows)
+
+    def _enqueue_fresh(self, namespace: str, rows: Sequence[int]) -> None:
+        """Put rows in the outbox that are not in it."""
         if rows:
             self._connection.execute(insert(outbox), [{"namespace": namespace, "row": row} for row in rows])
         self._touch_successors(namespace, rows)
 
     def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
-        for part in _chunks(rows):
+        for part in chunks(rows):
             self._connection.execute(_ENQUEUE_SUCCESSORS, {"rows": part, "namespace": namespace})
 
 
@@ -355,8 +377,3 @@ def _where(namespace: str, selection: Selection, now: datetime) -> list[ColumnEl
     if selection.text is not None:
         found.append(fulltext.holds_all(namespace, selection.scope, selection.text))
     return found
-
-
-def _chunks(values: Sequence[Any]) -> Iterable[list[Any]]:
-    """Parts small enough for SQLite's limit on bound values."""
-    return (list(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK))

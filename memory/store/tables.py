@@ -3,6 +3,7 @@
     memories 1--* versions          what a memory said before (the current version is in `memories`)
     memories *--* sources           a derived memory and what it came from
     memories 1--1 outbox            rows whose vector has to be brought up to date
+    memories 1--* touched           rows that were changed or deleted, so that a cache knows what to read again
     memories 1--* memory_fts        analysed terms of each passage; rowid = its key (`retrieval.passages`)
     changes 1--* change_memories    what was decided, on which memories
     recalls 1--* recall_memories    what was given, best first
@@ -13,7 +14,7 @@ Invariants: `row` is never reused (AUTOINCREMENT), so that an index can never ta
 `external_id` is unique within namespace and exact scope.
 """
 
-from sqlalchemy import Boolean, Column, Index, Integer, Table, Text, func, text
+from sqlalchemy import Boolean, Column, Connection, Index, Integer, Table, Text, event, func, text
 
 from recalld.core.db import Json, UtcTime, metadata
 
@@ -112,6 +113,34 @@ outbox = Table(
     Index("ix_outbox_namespace", "namespace"),
     sqlite_autoincrement=True,
 )
+
+# Written by triggers, so that no statement can forget it. New rows are not in it: they are those with a higher number.
+touched = Table(
+    "touched",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("namespace", Text, nullable=False),
+    Column("row", Integer, nullable=False),
+    Index("ix_touched_namespace", "namespace", "number", "row"),
+    sqlite_autoincrement=True,
+)
+_TRIGGERS = [
+    f"CREATE TRIGGER memories_touched_{name} AFTER {happened} BEGIN"
+    f" INSERT INTO touched (namespace, row) VALUES ({which}.namespace, {which}.row); END"
+    for name, happened, which in (
+        ("update", "UPDATE ON memories", "new"),
+        ("delete", "DELETE ON memories", "old"),
+        # An erasure moves rows to a namespace of its own: the one that they leave has to know.
+        ("move", "UPDATE OF namespace ON memories WHEN old.namespace <> new.namespace", "old"),
+    )
+]
+
+
+@event.listens_for(touched, "after_create")
+def _make_triggers(_table: Table, connection: Connection, **_given: object) -> None:
+    for trigger in _TRIGGERS:
+        connection.exec_driver_sql(trigger)
+
 
 changes = Table(
     "changes",

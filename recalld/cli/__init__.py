@@ -23,16 +23,28 @@ COMMANDS = {
     "context": ("data", "Print a prompt-ready text about QUERY, within a token budget."),
     "chat": ("data", "Say MESSAGE to the model, with what is remembered of the scope."),
     "stats": ("data", "Say how much is kept, and where."),
+    "consolidate": ("jobs", "Derive what is new of a scope, or of the whole namespace, in the background."),
+    "jobs": ("jobs", "List, show, cancel and retry jobs."),
+    "erase": ("move", "Erase memories, what was derived from them and every trace of both, and look for what is left."),
+    "export": ("move", "Write memories with their history into FILE (a new one), or to standard output."),
+    "import": ("move", "Keep the memories of an exported FILE, under their own ids: all of them, or none."),
+    "backup": ("backup", "Copy the whole instance into the new folder PATH, while it serves"),
+    "restore": ("backup", "Put the backup at PATH in the place of this instance's data"),
     "models": ("models", "List, pull, verify and remove model weights."),
     "keys": ("keys", "Create, list and revoke API keys."),
     "doctor": ("doctor", "Say what works on this machine, what is missing, and how to get it."),
-    "worker": ("operate", "Apply the outbox in a process of its own, beside any number of servers and workers."),
+    "worker": (
+        "operate",
+        "Apply the outbox and do jobs in a process of its own, beside servers and other workers.",
+    ),
     "verify": ("operate", "Compare every index with the database."),
     "reindex": ("operate", "Rebuild every index from the database, while the old ones serve."),
     "migrate": ("operate", "Bring the database's schema to the newest revision."),
 }
 """Name -> the module in this package that has it, and the first sentence of its help."""
 
+FUNCTIONS = {"import": "import_"}
+"""Commands whose names Python keeps for itself."""
 INTERRUPTED = 130
 
 
@@ -47,7 +59,9 @@ class Commands(click.Group):
         """The command of that name, from its module."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"recalld.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        command: click.Command = getattr(
+            import_module(f"recalld.cli.{COMMANDS[cmd_name][0]}"), FUNCTIONS.get(cmd_name, cmd_name)
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -185,11 +185,11 @@ def _question(query: str, given: dict[str, Any]) -> dict[str, Any]:
     if given.get("kinds"):
         body["kinds"] = list(given["kinds"])
     if given["filter"] is not None:
-        body["filter"] = _strict_json(given["filter"], "filter")
+        body["filter"] = strict_json(given["filter"], "filter")
     return body
 
 
-def _strict_json(text: str, field: str) -> Any:
+def strict_json(text: str, field: str) -> Any:
     """The JSON that a text holds, if it can be sent."""
     try:
         found = json.loads(text)
@@ -260,7 +260,7 @@ def _read_items(file: Path) -> list[Line]:
                 text = line.decode()
             except UnicodeDecodeError as error:
                 raise InvalidInput.of(f"line {number}", f"is not UTF-8 at byte {error.start}") from None
-            item = _strict_json(text, f"line {number}")
+            item = strict_json(text, f"line {number}")
             if not isinstance(item, dict):
                 raise InvalidInput.of(f"line {number}", "is not a JSON object")
             items.append((number, item))

@@ -21,7 +21,7 @@ from recalld.core.db import Database
 from recalld.core.errors import RecalldError
 from recalld.models.folder import list_models
 from retrieval.token_codes import fingerprint
-from retrieval.vector_exact import ExactVectorIndex
+from retrieval.vector_faiss import SegmentedVectorIndex
 
 DISK_FREE_BYTES_MIN = 500 * 1024 * 1024
 
@@ -110,7 +110,7 @@ def _encoder(settings: Settings) -> Iterator[Check]:
         yield Check("index", True, "none yet")
         return
     try:
-        index = ExactVectorIndex(settings.index_dir, encoder.dimensions, fingerprint(encoder))
+        index = SegmentedVectorIndex(settings.index_dir, encoder.dimensions, fingerprint(encoder))
         rows = sum(index.statistics(namespace).rows for namespace in index.namespaces())
         yield Check("index", True, f"{rows} vectors")
     except RecalldError as error:

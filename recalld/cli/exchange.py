@@ -7,6 +7,8 @@ import httpx2
 
 from recalld.core.errors import FieldError, RecalldError, Unavailable
 
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
 
 class RemoteError(RecalldError):
     """An error that the API answered, as it answered it."""

@@ -17,10 +17,10 @@ from recalld.core.db import Database
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Apply what waits, then end.")
+@click.option("--once", is_flag=True, help="Apply what waits and do the jobs that are due, then end.")
 @json_option
 def worker(once: bool, as_json: bool) -> None:
-    """Apply the outbox in a process of its own, beside any number of servers and workers.
+    """Apply the outbox and do jobs in a process of its own, beside servers and other workers.
 
     SIGTERM ends it after the step at hand.
     """
@@ -28,11 +28,12 @@ def worker(once: bool, as_json: bool) -> None:
         _work(as_json)
         return
     with _service(as_json) as service:
+        steps = service.worker.do_jobs()
         applied = service.indexer.apply_all()
     if as_json:
-        show_json({"applied": applied})
+        show_json({"applied": applied, "job_steps": steps})
     else:
-        show(f"applied {applied}")
+        show(f"applied {applied}, {steps} steps of jobs")
 
 
 @click.command()

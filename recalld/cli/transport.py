@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import httpx2
 
-from recalld.cli.exchange import answer_of, request_body
+from recalld.cli.exchange import NDJSON, answer_of, request_body
 from recalld.core.addresses import is_loopback
 from recalld.core.config import Settings
 from recalld.core.datafolder import DataFolder
 from recalld.core.errors import ConfigError, Unavailable
 
+UPLOAD_TIMEOUTS = httpx2.Timeout(None, connect=5.0)
 TIMEOUTS = httpx2.Timeout(600.0, connect=5.0)
 
 
@@ -35,6 +36,14 @@ class Api(Protocol):
 
     def lines(self, path: str, body: dict[str, Any]) -> Iterator[str]:
         """The lines of a streamed reply; see `call`."""
+        ...
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """The bytes of a reply, as they come; see `call`."""
+        ...
+
+    def upload(self, path: str, chunks: Iterator[bytes]) -> Any:
+        """A request whose body is lines of JSON, sent as it is read; see `call`."""
         ...
 
 
@@ -57,6 +66,20 @@ class ServerApi:
                 streamed.read()
                 answer_of(streamed)
             yield from streamed.iter_lines()
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """See `Api`."""
+        with self._errors(), self._client.stream("GET", path) as streamed:
+            if streamed.status_code >= 400:
+                streamed.read()
+                answer_of(streamed)
+            yield from streamed.iter_bytes()
+
+    def upload(self, path: str, chunks: Iterator[bytes]) -> Any:
+        """See `Api`."""
+        with self._errors():
+            reply = self._client.post(path, content=chunks, headers=NDJSON, timeout=UPLOAD_TIMEOUTS)
+        return answer_of(reply)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     body_bytes_max: int = Field(16 * 1024 * 1024, ge=1024, description="largest request body")
+    import_bytes_max: int = Field(4 << 30, ge=1024, description="largest file of an import")
     items_max: int = Field(1000, ge=1, description="most items in one request")
     list_limit_max: int = Field(500, ge=1, description="largest `limit` of a list")
     recall_limit_max: int = Field(100, ge=1, description="largest `limit` of a recall")
@@ -65,7 +66,7 @@ class Settings(BaseSettings, Limits):
     url: str | None = Field(None, description="for the command line: the server to talk to")
     api_key: SecretStr | None = Field(None, description="for the command line: the key to send")
     encoder: str = Field("minilm", description="`minilm` (ONNX int8), `hash` (reference), or `st:NAME_OR_FOLDER`")
-    encoder_threads: int = Field(2, ge=1, le=64, description="threads of the encoder")
+    encoder_threads: int = Field(2, ge=1, le=64, description="runs of the encoder at once, a thread each")
     llm: str = Field("smollm2", description="local model for chat, `none`, or `openai` for `llm_url`")
     llm_url: str | None = Field(None, description="base URL of an OpenAI-compatible server, ending in /v1")
     llm_model: str | None = Field(None, description="model to ask that server for")
@@ -123,6 +124,11 @@ class Settings(BaseSettings, Limits):
     def sqlite_file(self) -> Path:
         """Where SQLite is when `database_url` is unset."""
         return self.data_dir / "recalld.db"
+
+    @property
+    def spool_dir(self) -> Path:
+        """The folder of files that are being imported; empty but for that."""
+        return self.data_dir / "spool"
 
     @property
     def index_dir(self) -> Path:

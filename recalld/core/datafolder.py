@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recalld.core.errors import ConfigError, Unavailable
+from recalld.core.errors import ConfigError, Conflict, Unavailable
 
 WAIT_SECONDS_MAX = 5.0
 _POLL_SECONDS = 0.01
@@ -70,6 +70,21 @@ class DataFolder:
             time.sleep(_POLL_SECONDS)
         return False
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep servers out of the folder for the length of the block.
+
+        Raises:
+            Conflict: a server holds it.
+        """
+        descriptor = self._lock(fcntl.LOCK_EX)
+        if descriptor is None:
+            raise Conflict(f"a server holds {self.path}: stop it first")
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
     def release(self) -> None:
         """Let go of the folder."""
         if self._held is not None:
@@ -93,6 +108,16 @@ class DataFolder:
             except FileNotFoundError:
                 time.sleep(_POLL_SECONDS)
         raise Unavailable(f"another process keeps {self.path / 'server.lock'} locked, and no server says that it does")
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Wait for one's turn among all threads and processes that share the folder, and have it for the block."""
+        descriptor = os.open(self.path / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def bytes_on_disk(self, *parts: str) -> int:
         """Size of a part of the folder, files and folders below it included."""

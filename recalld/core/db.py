@@ -14,11 +14,12 @@ so they do not hold what was written (`hide_parameters`).
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -52,6 +53,8 @@ metadata = MetaData(
 )
 
 BUSY_TIMEOUT_MS = 30_000
+TRUNCATE_TIMEOUT_MS = 200
+COPY_PAGES = 256
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -183,9 +186,64 @@ class Database:
         with self.write() as connection:
             connection.execute(text("PRAGMA optimize"))
 
+    def truncate_log(self) -> bool:
+        """Write the log into the file and make it empty; False where a reader still needs it."""
+        failing = _failing_as("the log could not be written into the database")
+        with self._write_lock, failing, self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.execute(f"PRAGMA busy_timeout={TRUNCATE_TIMEOUT_MS}")
+            try:
+                busy: int = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        return not busy
+
+    def leave_log(self) -> bool:
+        """Write the log into the file and do without one; False where another process has the file open."""
+        with self._write_lock, self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.execute(f"PRAGMA busy_timeout={TRUNCATE_TIMEOUT_MS}")
+            try:
+                return bool(driver.execute("PRAGMA journal_mode=DELETE").fetchone()[0] == "delete")
+            except sqlite3.OperationalError:
+                return False
+
+    def copy_to(self, target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Copy one consistent state into a new file while others write, some pages at a time.
+
+        The state is that of a read transaction which is held until the copy is done: without one, SQLite begins anew
+        whenever another process writes in between (https://www.sqlite.org/backup.html).
+
+        Args:
+            progress: is told how many pages are done, and how many there are.
+
+        Raises:
+            Unavailable: the file can not be read, or the copy not be written.
+        """
+        source = sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro", uri=True, isolation_level=None)
+        copy = sqlite3.connect(target)
+        try:
+            source.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            source.backup(
+                copy, pages=COPY_PAGES, progress=lambda _, left, total: progress(total - left, total), sleep=0.001
+            )
+        except sqlite3.Error as error:
+            raise Unavailable(f"the database could not be copied: {error}") from error
+        finally:
+            copy.close()
+            source.close()
+
+    def files(self) -> list[Path]:
+        """The database file, and its log and the log's index where they are there."""
+        return [path for suffix in ("", "-wal", "-shm") if (path := Path(f"{self.file}{suffix}")).exists()]
+
     def bytes_on_disk(self) -> int:
         """Size of the database file and its log."""
-        return sum(f.stat().st_size for f in (self.file, Path(f"{self.file}-wal")) if f.exists())
+        return sum(path.stat().st_size for path in self.files()[:2])
 
     def close(self) -> None:
         """Close every connection; the last process to close truncates the log."""

@@ -94,7 +94,6 @@ class JobRunner:
             self._lease = self._claim()
         if self._lease is None:
             return 0
-        self._gate.give_way()
         self._lease = self._step(self._lease)
         return 1
 
@@ -128,16 +127,22 @@ class JobRunner:
     def _step(self, lease: Lease) -> Lease | None:
         with self._kept_alive(lease) as breathe:
             effects = self._tasks[lease.job.task].plan(lease.job, breathe)
-        following: Lease | None = None
+            breathe()
         with self._write() as work:
             work.jobs.renew(lease)
             outcome = effects(work)
             if outcome.cursor is None:
                 work.jobs.finish(lease, outcome.result, outcome.progress)
+                # The next job with the same commit: half the writes of a queue of short jobs.
+                following = work.jobs.claim(self._name, self._tasks)
             else:
                 following = work.jobs.save(lease, outcome.cursor, outcome.progress)
         for each in outcome.after_commit:
-            each()
+            try:
+                each()
+            except RecalldError as error:
+                # It is committed, and the outbox says what is still to be done.
+                logger.error("after_commit_failed", job=lease.job.id, code=error.code)
         return following
 
     @contextmanager

@@ -103,4 +103,4 @@ class Scheduler:
         if last is None:
             return True
         # A dead one is tried again once something new was written.
-        return last.state in ENDED and (last.state == "succeeded" or last.created_at < unseen[1])
+        return last.state in ENDED and (last.state == "succeeded" or last.created_at <= unseen[1])

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from memory.consolidate import Consolidator, Place, scopes_of
-from memory.model import Selection
-from memory.ports import StoreTransaction
-from memory.service import MemoryService
+from memory.erase import Target
+from memory.model import Receipt, Selection
+from memory.ports import Store, StoreTransaction
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
 from recalld.core.db import format_utc
@@ -49,21 +49,21 @@ class Consolidate:
 
 
 class Retention:
-    """`retention`: forgotten memories whose time is over are erased, with a receipt for each in the job's result."""
+    """`retention`: forgotten memories whose time is over are erased; receipts are in the job's result."""
 
     name = RETENTION
 
     def __init__(
         self,
-        memories: MemoryService,
+        begin: Callable[[Store, Principal, Target], Receipt],
+        finish: Callable[[str], object],
         read: StoreTransaction,
-        apply: Callable[[], object],
         clock: Clock,
         retention_days: int,
     ) -> None:
-        self._memories = memories
+        self._begin = begin
+        self._finish = finish
         self._read = read
-        self._apply = apply
         self._clock = clock
         self._retention = timedelta(days=retention_days)
 
@@ -76,16 +76,15 @@ class Retention:
             doomed = store.select(job.namespace, Selection(states=("forgotten",), filter=over), now, RETENTION_STEP)
 
         def effects(work: Work) -> Outcome:
-            erased, receipts = done["memories"], list(done["receipts"])
-            for memory in doomed:
-                current = work.store.get(job.namespace, [memory.id])
-                if current and current[0].version == memory.version:
-                    receipt = self._memories.erase(work.store, Principal(job.namespace), memory.id)
-                    erased += len(receipt.memory_ids)
-                    work.jobs.erase(job.namespace, receipt.memory_ids)
-                    receipts.append({"id": receipt.id, "digest": receipt.digest})
-            told = {"memories": erased, "receipts": receipts}
+            current = {memory.id: memory for memory in work.store.get(job.namespace, [each.id for each in doomed])}
+            same = tuple(each.id for each in doomed if each.id in current and current[each.id].version == each.version)
+            told: dict[str, Any] = dict(done)
+            follow: tuple[Callable[[], object], ...] = ()
+            if same:
+                receipt = self._begin(work.store, Principal(job.namespace), Target("ids", same, asked_as="retention"))
+                told = {"memories": done["memories"] + receipt.memories, "receipts": [*done["receipts"], receipt.id]}
+                follow = (lambda: self._finish(receipt.id),)
             more = len(doomed) == RETENTION_STEP
-            return Outcome(told if more else None, Progress(erased), told, (self._apply,) if doomed else ())
+            return Outcome(told if more else None, Progress(told["memories"]), told, follow)
 
         return effects

@@ -99,6 +99,13 @@ class Worker:
             self._thread.join()
             self._thread = None
 
+    def do_jobs(self) -> int:
+        """Carry on the jobs that are due until none is left; returns how many steps that took."""
+        steps = 0
+        while self._jobs is not None and self._advance(self._jobs):
+            steps += 1
+        return steps
+
     def run(self) -> None:
         """Both loops; returns after `stop`."""
         beside = (

@@ -21,12 +21,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from memory.transfer import LineWriter, Moved
 from recalld.bootstrap import Parts, Service
 from recalld.core import access
 from recalld.core.access import DEFAULT_NAMESPACE
 from recalld.core.config import load_settings
 from recalld.core.scope import Scope
-from tests.conftest import SerialIds, SetClock
+from tests.conftest import NOW, SerialIds, SetClock, make_memory
 
 Json = dict[str, Any]
 
@@ -34,20 +35,29 @@ PUBLIC = {"get_health", "get_readiness", "get_metrics"}
 """Operations that need no key."""
 READS = {
     *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
-    *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "list_facts", "list_changes"),
+    *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "get_erasure", "export_memories"),
+    *("list_jobs", "get_job", "job_events"),
+    *("list_facts", "list_changes"),
 }
 """Operations that a read-only key may call. Every other one is a write."""
 SAMPLES: dict[str, Json | None] = {
     **dict.fromkeys(PUBLIC | READS),
-    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "undo_change")),
+    **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "cancel_job", "retry_job", "undo_change")),
+    "consolidate": {},
     "add_memories": {"items": [{"text": "a sample"}]},
     "update_memory": {"text": "another sample"},
     "recall": {"query": "a sample"},
     "context": {"query": "a sample"},
     "create_chat_completion": {"messages": [{"role": "user", "content": "a sample"}]},
     "create_embeddings": {"input": "a sample"},
+    "import_memories": None,
+    "erase_memories": {"ids": ["mem_x"]},
     "give_feedback": {"recall_id": "rec_x", "memory_id": "mem_x", "useful": True},
 }
+EXPORTED = b"".join(
+    [(writer := LineWriter()).header("default", NOW, None), writer.memory(Moved(make_memory(7_000_000))), writer.end()]
+)
+"""A valid file for an import: one memory."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +69,23 @@ class Operation:
     path: str
 
     def call(
-        self, client: TestClient, memory_id: str = "mem_x", change_id: str = "chg_x", **request: Any
+        self,
+        client: TestClient,
+        memory_id: str = "mem_x",
+        job_id: str = "job_x",
+        erasure_id: str = "era_x",
+        change_id: str = "chg_x",
+        **request: Any,
     ) -> httpx2.Response:
         """Send its sample, or what `request` says instead."""
-        if SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
+        if self.id == "import_memories":
+            request.setdefault("content", EXPORTED)
+            request["headers"] = {"Content-Type": "application/x-ndjson", **request.get("headers", {})}
+        elif SAMPLES[self.id] is not None and not {"json", "content"} & request.keys():
             request["json"] = SAMPLES[self.id]
-        return client.request(
-            self.method, self.path.replace("{memory_id}", memory_id).replace("{change_id}", change_id), **request
-        )
+        path = self.path.replace("{memory_id}", memory_id).replace("{job_id}", job_id)
+        path = path.replace("{erasure_id}", erasure_id).replace("{change_id}", change_id)
+        return client.request(self.method, path, **request)
 
 
 def operations(app: FastAPI) -> list[Operation]:
@@ -129,7 +148,8 @@ class Running:
         with self.service.database.read() as connection:
             return [
                 (table, *row)
-                for table in tables or ("memories", "versions", "outbox", "changes", "feedback", "idempotency_keys")
+                for table in tables
+                or ("memories", "versions", "outbox", "changes", "feedback", "idempotency_keys", "jobs")
                 for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1, 2")
             ]
 

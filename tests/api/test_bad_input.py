@@ -199,6 +199,7 @@ def test_a_field_that_is_missing_is_named(world: World, name: str) -> None:
         "add_memories": ["items"],
         "create_chat_completion": ["messages"],
         "create_embeddings": ["input"],
+        "erase_memories": ["body"],
         "give_feedback": ["recall_id", "memory_id", "useful"],
     }
     if name == "update_memory":

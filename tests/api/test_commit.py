@@ -10,7 +10,10 @@ from sqlalchemy.exc import OperationalError
 
 from tests.api.conftest import READS, Running, add, operations, problem
 
-WRITES = ("add_memories", "update_memory", "forget_memory", "restore_memory", "erase_memory", "give_feedback")
+WRITES = (
+    *("add_memories", "update_memory", "forget_memory", "restore_memory", "erase_memory", "give_feedback"),
+    *("erase_memories", "import_memories", "consolidate", "cancel_job", "retry_job", "undo_change"),
+)
 
 
 def prepared(run: Running, client: TestClient, name: str) -> dict[str, Any]:
@@ -18,6 +21,16 @@ def prepared(run: Running, client: TestClient, name: str) -> dict[str, Any]:
     memory_id = add(client, "a note")[0]["id"]
     if name == "restore_memory":
         client.post(f"/v1/memories/{memory_id}/forget")
+    if name == "erase_memories":
+        return {"json": {"ids": [memory_id]}}
+    if name in ("cancel_job", "retry_job"):
+        job_id = client.post("/v1/consolidations", json={}).json()["id"]
+        if name == "retry_job":
+            client.post(f"/v1/jobs/{job_id}/cancel")
+        return {"job_id": job_id}
+    if name == "undo_change":
+        client.post(f"/v1/memories/{memory_id}/forget")
+        return {"change_id": client.get("/v1/changes?kind=forget").json()["items"][0]["id"]}
     if name != "give_feedback":
         return {"memory_id": memory_id}
     recall_id = client.post("/v1/recall", json={"query": "note"}).json()["recall_id"]
@@ -69,14 +82,14 @@ def test_when_the_first_byte_of_the_reply_leaves_another_connection_sees_the_wri
     client = run.client()
     request = prepared(run, client, name)
     write = next(op for op in operations(run.app) if op.id == name)
-    before = run.dump("memories", "feedback")
+    before = run.dump("memories", "feedback", "jobs")
     seen: list[bool] = []
     plain = run.app.build_middleware_stack()
 
     async def watched(scope: Any, receive: Any, send: Any) -> None:
         async def look(message: Any) -> None:
             if message["type"] == "http.response.start":
-                seen.append(run.dump("memories", "feedback") != before)
+                seen.append(run.dump("memories", "feedback", "jobs") != before)
             await send(message)
 
         await plain(scope, receive, look)

@@ -8,7 +8,7 @@ that also holds the ids, scopes, cursors and keys of the others. A new route wit
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memory.transfer import LineWriter, Moved
 from recalld.bootstrap import Parts
 from recalld.llm.scripted import ScriptedModel
-from tests.api.conftest import SAMPLES, Json, Operation, Running, operations, running_in
+from tests.api.conftest import EXPORTED, SAMPLES, Json, Operation, Running, operations, running_in
+from tests.conftest import NOW, make_memory
 
 WORDS = ("lighthouse", "piano", "Lisbon", "where is the lighthouse?", "a", "?")
 TIMES = ("2026-03-14T09:00:00Z", "2100-01-01T00:00:00+02:00", "2000-01-01T00:00:00Z")
@@ -40,6 +42,8 @@ class Owner:
     ids: list[str] = field(default_factory=list)
     cursors: list[str] = field(default_factory=list)
     recalls: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    erasures: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
 
 
@@ -58,8 +62,8 @@ class World:
 
     def rows_of(self, owners: list[Owner]) -> list[tuple[Any, ...]]:
         """Everything that is kept of them."""
-        rows = self.run.dump("memories", "versions", "feedback", "idempotency_keys")
-        marks = [mark for owner in owners for mark in (owner.secret, *owner.recalls)]
+        rows = self.run.dump("memories", "versions", "feedback", "idempotency_keys", "jobs")
+        marks = [mark for owner in owners for mark in (owner.secret, *owner.recalls, *owner.jobs)]
         return [row for row in rows if any(mark in str(row) for mark in marks)]
 
 
@@ -128,6 +132,12 @@ def fill(client: TestClient, owner: Owner) -> None:
     owner.cursors.append(client.get("/v1/changes?limit=1").json()["next_cursor"])
     vote = {"recall_id": owner.recalls[0], "memory_id": owner.ids[2], "useful": True}
     client.post("/v1/feedback", json=vote)
+    owner.erasures.append(client.post("/v1/erasures", json={"ids": ["mem_x"]}).json()["id"])
+    for session in SESSIONS:
+        asked = client.post("/v1/consolidations", json={"scope": {"session_id": session}})
+        owner.jobs.append(asked.json()["id"])
+        client.post(f"/v1/jobs/{owner.jobs[-1]}/cancel")
+    owner.cursors.append(client.get("/v1/jobs?limit=1").json()["next_cursor"])
 
 
 def anything(*values: Any) -> st.SearchStrategy[Any]:
@@ -192,6 +202,7 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
         ),
     ),
     "create_embeddings": st.fixed_dictionaries({"input": anything(*WORDS)}),
+    "consolidate": some(scope=SCOPE),
 }
 PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "user_id": anything("ann", "bob", "x"),
@@ -211,7 +222,12 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "idempotency-key": anything("shared", "other"),
     "if-match": anything("*", '"1"', '"2"'),
     "if-none-match": anything("*", '"1"', '"2"'),
+    "vectors": anything("true", "false"),
+    "restore_erased": anything("true", "false"),
+    "task": st.lists(anything("consolidate", "x"), max_size=2),
+    "last-event-id": anything("0", "1", "99", "x"),
 }
+JOB_STATES = st.lists(anything("queued", "failed", "cancelled"), max_size=3)
 FILTERS = some(**{"metadata.project": anything("shared", "mine"), "metadata.secret": anything("x", "null")})
 
 
@@ -224,9 +240,19 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
     request: Json = {"params": draw(FILTERS) if operation.id == "list_memories" else {}, "headers": {}}
     for parameter in world.parameters[operation.id]:
         name = parameter["name"]
-        if parameter["in"] == "path":
+        if name == "job_id":
+            others = [job_id for owner in world.others(who) for job_id in owner.jobs]
+            # What has ended stays so, and the events of what has not would have no end.
+            request[name] = draw(anything("job_x", *others) | anything(who.jobs[operation.id == "retry_job"]))
+        elif name == "erasure_id":
+            request[name] = draw(anything("era_x", *(each for owner in world.owners for each in owner.erasures)))
+        elif name == "change_id":
             changes = anything("chg_x", *(change for owner in world.owners for change in owner.changes))
-            request[name] = draw(ids | anything(*who.ids) if name == "memory_id" else changes | anything(*who.changes))
+            request[name] = draw(changes | anything(*who.changes))
+        elif parameter["in"] == "path":
+            request[name] = draw(ids | anything(*who.ids))
+        elif name == "state" and operation.id == "list_jobs":
+            request["params"][name] = draw(JOB_STATES)
         elif draw(st.booleans()):
             actions = name == "kind" and operation.id == "list_changes"
             strategy = cursors if name == "cursor" else ACTIONS if actions else PARAMETERS[name.lower()]
@@ -240,9 +266,24 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
             "memory_id": draw(ids | anything(*who.ids)),
             "useful": draw(anything(True, False, None)),
         }
+    elif operation.id == "erase_memories":
+        others = [memory_id for owner in world.others(who) for memory_id in owner.ids]
+        # What is the caller's own is only counted, so that it is there for the other tests.
+        counted = some(scope=SCOPE.filter(bool), filter=WIDE, all=st.just(True), ids=st.just(who.ids))
+        asked = counted.filter(lambda body: len(body) == 1).map(lambda body: body | {"dry_run": True})
+        request["json"] = draw(asked | st.just({"ids": others}))
+    elif operation.id == "import_memories":
+        request["content"] = draw(anything(*(taken(owner) for owner in world.others(who)), EXPORTED))
     elif SAMPLES[operation.id] is not None:
         request["json"] = draw(BODIES[operation.id])
     return who, request
+
+
+def taken(owner: Owner) -> bytes:
+    """A file with a memory that has the id of this owner's."""
+    writer = LineWriter()
+    memory = replace(make_memory(1), id=owner.ids[0])
+    return b"".join([writer.header("north", NOW, None), writer.memory(Moved(memory)), writer.end()])
 
 
 def shown(reply: httpx2.Response) -> str:
@@ -265,7 +306,9 @@ def test_no_request_of_one_shows_or_changes_what_is_anothers(world: World, name:
         told = shown(reply)
         for other in world.others(who):
             assert [
-                secret for secret in (other.secret, *other.ids, *other.recalls, *other.changes) if secret in told
+                secret
+                for secret in (other.secret, *other.ids, *other.recalls, *other.jobs, *other.changes)
+                if secret in told
             ] == []
         assert world.rows_of(world.others(who)) == before
 
@@ -290,7 +333,9 @@ def test_each_owner_is_shown_its_own_by_every_route_that_shows_memories(fresh: W
             client.post("/v1/chat/completions", json=ask | {"recalld": {"remember": False}}),
         ]
         assert [owner.secret in shown(reply) for reply in replies] == [True] * 7
-        assert len(fresh.rows_of([owner])) == 10
+        assert len(fresh.rows_of([owner])) == 12
+        listed = client.get("/v1/jobs").json()["items"]
+        assert [job["id"] for job in listed] == owner.jobs[::-1]
 
 
 def test_the_same_external_id_is_another_memory_for_each_owner(fresh: World) -> None:
@@ -303,10 +348,10 @@ def test_the_same_external_id_is_another_memory_for_each_owner(fresh: World) -> 
 def test_of_a_memory_of_another_no_more_is_told_than_of_none(fresh: World) -> None:
     ann, *others = fresh.owners
     for operation in fresh.operations:
-        if "{memory_id}" in operation.path:
-            none = operation.call(fresh.clients[ann.name], "mem_x")
+        if "_id}" in operation.path:
+            none = operation.call(fresh.clients[ann.name])
             for other in others:
-                reply = operation.call(fresh.clients[ann.name], other.ids[0])
+                reply = operation.call(fresh.clients[ann.name], other.ids[0], other.jobs[0])
                 assert (reply.status_code, reply.content) == (none.status_code, none.content)
 
 

@@ -48,7 +48,7 @@ def test_requests_are_counted_by_route_template_and_status(run: Running) -> None
 
 
 def test_times_fall_into_buckets(run: Running) -> None:
-    metrics = Metrics(lambda: 0)
+    metrics = Metrics(lambda: 0, dict)
     for took_s in (0.0005, 0.004, 3.0, 60.0):
         metrics.request("GET", "/healthz", 200, took_s)
     page = read(metrics.render().decode())

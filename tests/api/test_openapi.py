@@ -23,10 +23,11 @@ from schemathesis.specs.openapi.checks import (
 from api.errors import MEDIA_TYPE
 from recalld.bootstrap import Parts
 from recalld.llm.scripted import ScriptedModel
-from tests.api.conftest import PUBLIC, SAMPLES, Json, Running, add, operations, running_in
+from tests.api.conftest import EXPORTED, PUBLIC, SAMPLES, Json, Running, add, operations, running_in
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
 EXAMPLES = 30
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -70,11 +71,18 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
             for name in ("memories", "recall", "context", "feedback", "chat/completions", "embeddings")
         ),
         *(("POST", f"{one}/{name}") for name in ("forget", "restore")),
+        ("POST", "/v1/erasures"),
+        ("GET", "/v1/export"),
+        ("POST", "/v1/import"),
+        ("GET", "/v1/erasures/{erasure_id}"),
         ("GET", "/v1/facts"),
         ("GET", "/v1/changes"),
         ("POST", "/v1/changes/{change_id}/undo"),
         ("PATCH", one),
         ("DELETE", one),
+        ("POST", "/v1/consolidations"),
+        *(("GET", f"/v1/jobs{rest}") for rest in ("", "/{job_id}", "/{job_id}/events")),
+        *(("POST", f"/v1/jobs/{{job_id}}/{name}") for name in ("cancel", "retry")),
     }
 
 
@@ -147,6 +155,9 @@ def test_replies_are_as_documented_whatever_is_sent(
     key = run.key("schemathesis")
     [memory] = add(run.client(key), "a note")
     recall_id = run.client(key).post("/v1/recall", json={"query": "note", "limit": 100}).json()["recall_id"]
+    erasure = run.client(key).post("/v1/erasures", json={"ids": ["mem_x"]}).json()
+    job = run.client(key).post("/v1/consolidations", json={}).json()
+    run.client(key).post(f"/v1/jobs/{job['id']}/cancel")
     operation = schemathesis.openapi.from_dict(without_keys(document)).find_operation_by_id(name)
     checks = [*CHECKS, negative_data_rejection] if name not in LENIENT else CHECKS
     headers = {"Authorization": f"Bearer {key}"}
@@ -162,6 +173,14 @@ def test_replies_are_as_documented_whatever_is_sent(
     def holds(case: Any) -> None:
         if mode.is_positive and "memory_id" in case.path_parameters:
             case.path_parameters["memory_id"] = memory["id"]
+        if mode.is_positive and "erasure_id" in case.path_parameters:
+            case.path_parameters["erasure_id"] = erasure["id"]
+        if mode.is_positive and name == "erase_memories":
+            case.body |= {"dry_run": True}
+        if mode.is_positive and name == "import_memories":
+            case.body = EXPORTED.decode()
+        if mode.is_positive and "job_id" in case.path_parameters:
+            case.path_parameters["job_id"] = job["id"]
         if mode.is_positive and "change_id" in case.path_parameters:
             run.client(key).post(f"/v1/memories/{memory['id']}/forget")
             forget = run.client(key).get("/v1/changes?kind=forget&limit=1").json()["items"][0]

@@ -59,6 +59,7 @@ def test_a_report_holds_what_the_benchmark_returned() -> None:
         "encoder": "minilm",
         "rounds": 3,
         "memories": (1_000, 10_000),
+        "vectors": (10_000, 100_000, 1_000_000),
         "limit": None,
         "ablations": True,
     }

@@ -34,6 +34,18 @@ REPORTS: dict[str, dict[str, Any]] = {
         weights: {"wrong store": {"all": {"curve": CURVE, "ece": ece, "n": 4}}}
         for weights, ece in (("shipped", 0.0375), ("held out", 0.05))
     },
+    "vector_index": {
+        "stages": [
+            {
+                "vectors": size,
+                "engines": {
+                    "ours": {"recall": 0.9954, "memory_grown": 0, "told": {"memory": 56 * size}, "ms": {"p50": 0.4}},
+                    "a peer": {"recall": 0.9871, "memory_grown": 800 * size, "told": {}, "ms": {"p50": 0.5}},
+                },
+            }
+            for size in (1000, 20_000)
+        ]
+    },
 }
 
 
@@ -58,7 +70,10 @@ def test_values_of_the_bars_are_those_of_the_file(results: Path) -> None:
         ("locomo", "locomo"),
         ("locomo", "ablation"),
         ("calibration", "calibration"),
+        ("vector_index", "vector_index"),
     ]
+    points = words(drawn["vector_index"].svg)
+    assert {"ours 0.995", "a peer 0.987", "1,000 vectors", "20,000 vectors"} <= set(points)
     assert {"0.250", "0.300", "0.350", "0.750", "0.125", "0.375", "ours", "recall@10"} <= set(
         words(drawn["locomo"].svg)
     )
@@ -70,7 +85,7 @@ def test_values_of_the_bars_are_those_of_the_file(results: Path) -> None:
 def test_a_run_without_ablations_has_no_plot_of_them(results: Path) -> None:
     report = REPORTS["locomo"] | {"intervals": {}}
     (results / "locomo.json").write_text(json.dumps({"results": report}))
-    assert [plot.name for plot in plots(results)] == ["locomo", "calibration"]
+    assert [plot.name for plot in plots(results)] == ["locomo", "calibration", "vector_index"]
 
 
 def test_a_plot_says_nothing_of_where_and_when_it_was_drawn(results: Path) -> None:

@@ -52,6 +52,15 @@ def test_beams_tables_are_of_their_size_and_facts_are_beside_all(tmp_path: Path)
     assert told.index("BEAM 100K") < told.index("BEAM 500K")
 
 
+def test_longmemeval_has_sessions_and_turns(tmp_path: Path) -> None:
+    names = ("session recall@1", "session recall@5", "session mrr", "turn recall@10")
+    row = dict(zip(names, (0.9259, 0.9815, 0.9704, 0.8333), strict=True)) | {"n": 27}
+    write(tmp_path, "longmemeval", {"rows": dict.fromkeys(ROWS_SHOWN, row), "turns": {"a": 1}})
+    told = figures(tmp_path)
+    assert "| ours | 0.926 | 0.982 | 0.970 | 0.833 |" in told
+    assert "1 haystacks, 27 questions" in told
+
+
 def test_multi_hop_tables_name_their_data_set_and_corpus(tmp_path: Path) -> None:
     row = {"all": {"recall@5": 0.1111, "recall@10": 0.2222, "ndcg@10": 0.3333, "all found@5": 0.4444, "n": 100}}
     for name in ("hotpot", "musique"):
@@ -77,3 +86,63 @@ def test_a_plot_is_shown_under_the_table_of_its_benchmark(tmp_path: Path) -> Non
     told = figures(tmp_path, drawn)
     assert "each time.\n\n![what was lost](docs/plots/kills.svg)\n\n<sub>" in told
     assert "locomo.svg" not in told
+
+
+def test_ingest_says_how_long_the_texts_of_each_row_are(tmp_path: Path) -> None:
+    stage = {"recall": {"http_ms": {"p50": 1.0, "p95": 2.0}}, "resident_mb": 3.0}
+    first = stage | {"memories": 10, "text_bytes": 1_000}
+    first["write"] = {"memories": 10, "written_per_s": 50.0, "encoded_per_s": 20.0}
+    second = stage | {"memories": 15, "text_bytes": 11_000}
+    second["write"] = {"memories": 5, "written_per_s": 50.0, "encoded_per_s": 4.0}
+    write(tmp_path, "ingest", {"stages": [first, second], "resident_mb_idle": 1.0})
+    told = figures(tmp_path)
+    assert "| 10 | 100 | 50 | 20 | 2,000 | 1 / 2 ms | 3 MB |" in told
+    assert "| 15 | 2000 | 50 | 4 | 8,000 | 1 / 2 ms | 3 MB |" in told
+
+
+def test_a_recall_stands_beside_what_it_is_compared_with(tmp_path: Path) -> None:
+    recall = {
+        "http_ms": {"p50": 12.34, "p95": 20.0},
+        "encode_ms": {"p50": 4.5, "p95": 6.0},
+        "embed_http_ms": {"p50": 7.0},
+        "again_ms": {"p50": 8.1},
+        "times_encode": 2.74,
+        "times_embed_http": 1.76,
+    }
+    add = {"ours_ms": {"p50": 4.0}, "bare_ms": {"p50": 3.2}, "times_bare": 1.25}
+    stage = {"memories": 100_000, "recall": recall, "add": add, "resident_mb": 700.0}
+    write(tmp_path, "end_to_end", {"stages": [stage], "texts": 100_600, "texts_repeated": 80_600})
+    told = figures(tmp_path)
+    assert (
+        "| 100,000 | 12.3 / 20.0 ms | 4.5 / 6.0 ms | 7.0 ms | 2.74 | 1.76 | 8.1 ms | 4.00 / 3.20 ms = 1.25 | 700 MB |"
+    ) in told
+    assert "20,000 distinct texts" in told
+
+
+FOUND = {
+    "recall": 0.9876,
+    "returned": 1.0,
+    "ms": {"p50": 1.234, "p95": 5.678, "n": 3},
+    "build_s": 12.34,
+    "memory_grown": 5_000,
+    "told": {"memory": 64_000},
+}
+
+
+def test_memory_is_what_an_index_says_or_what_it_took_whichever_is_more(tmp_path: Path) -> None:
+    stage = {"vectors": 1000, "real": 1000, "engines": {"ours": FOUND, "a peer": FOUND | {"told": {}}}}
+    codec = {"bytes_vector": 48, "lost": 0.3412, "found_among": {"10": 0.7, "100": 0.99, "300": 1.0}}
+    write(tmp_path, "vector_index", {"stages": [stage], "codecs": {"pq": codec}})
+    told = figures(tmp_path)
+    assert "| 1,000 | ours | 0.988 | 64 | 1.23 / 5.68 ms | 12.3 s |" in told
+    assert "| 1,000 | a peer | 0.988 | 5 | 1.23 / 5.68 ms | 12.3 s |" in told
+    assert "| pq | 48 | 0.3412 | 0.700 / 0.990 / 1.000 |" in told
+
+
+def test_the_share_of_rows_that_came_back_is_in_the_table(tmp_path: Path) -> None:
+    engines = {"ours": FOUND, "a peer": FOUND | {"returned": 0.46}}
+    write(tmp_path, "filtered", {"vectors": 100_000, "kept": 0.01, "engines": engines})
+    told = figures(tmp_path)
+    assert "keeps 1% of 100,000 vectors" in told
+    assert "| ours | 0.988 | 100% | 1.23 / 5.68 ms |" in told
+    assert "| a peer | 0.988 | 46% | 1.23 / 5.68 ms |" in told

@@ -248,7 +248,7 @@ def erase(store: Store, namespace: str, ids: list[str]) -> tuple[list[Memory], E
 def searchable(store: Store, namespace: str, selection: Selection) -> tuple[Any, ...]:
     """Rows, lengths and every other column as lists; a session is a set of rows, because its number is any."""
     found = store.searchable(namespace, selection, NOW)
-    columns = {column.name: getattr(found.columns, column.name) for column in fields(Columns)}
+    columns = {column.name: getattr(found.columns, column.name) for column in fields(Columns) if column.compare}
     sessions: dict[int, list[int]] = {}
     for row, session in zip(columns["rows"].tolist(), columns.pop("sessions").tolist(), strict=True):
         sessions.setdefault(session, []).append(row)

@@ -19,6 +19,8 @@ from recalld.core.scope import EVERYTHING, Scope
 from retrieval.encode_hash import HashEncoder
 from retrieval.passages import key
 from retrieval.ports import Floats, VectorChange
+from retrieval.vector_log import LogSettings
+from retrieval.vector_segment import Segment
 from tests.conftest import WHO, SerialIds, SetClock, long_text
 
 OTHER = Principal("other")
@@ -199,7 +201,7 @@ DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "torn log": ("*.log", lambda data: data[:-100]),
     "empty log": ("*.log", lambda data: b""),
     "torn codes": ("*.codes", lambda data: data[:-5]),
-    "the format before": ("manifest.json", lambda data: data.replace(b'"format": 2', b'"format": 1')),
+    "the format before": ("manifest.json", lambda data: data.replace(b'"format": 3', b'"format": 2')),
     "flipped manifest": ("manifest.json", lambda data: data.replace(b'"rows": 5', b'"rows": 4')),
     "no manifest": ("manifest.json", lambda data: b"nothing"),
 }
@@ -230,6 +232,26 @@ def test_changed_token_codes_are_found_and_rebuilt(service: Service) -> None:
     codes.write_bytes(flip(codes.read_bytes()))
     [found] = service.consistency.verify().differences
     assert (found.namespace, f"{codes.name}: the codes at byte" in found.index) == ("default", True)
+    assert_reindexed(service, before)
+
+
+def test_a_changed_vector_of_a_segment_is_found_and_rebuilt(service: Service) -> None:
+    """It is checked when it is first read: `verify` reads them all."""
+    before = answers(service)
+    for log in service.vectors._logs.values():
+        log._settings = LogSettings(head_rows_max=1)
+    vector = HashEncoder().encode(["x"])[0]
+    service.vectors.apply("default", [VectorChange(key(99), 1, b"12345678", vector)])
+    service.vectors.apply("default", [VectorChange(key(99), 1, b"12345678", None)])
+    assert answers(service) == before
+    assert service.consistency.verify().differences == ()
+    [path] = service.settings.index_dir.glob("*/*.seg")
+    layout, raw = Segment(path, len(vector)).layout, bytearray(path.read_bytes())
+    raw[layout.vectors + 7] ^= 1
+    path.write_bytes(raw)
+    service.vectors._logs.clear()
+    [found] = service.consistency.verify().differences
+    assert (found.namespace, f"{path.name}: the vector of row" in found.index) == ("default", True)
     assert_reindexed(service, before)
 
 

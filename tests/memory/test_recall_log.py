@@ -13,7 +13,7 @@ from memory.recall_log import RecallLog
 from recalld.bootstrap import Service
 from recalld.core.errors import Unavailable
 from recalld.core.scope import Scope
-from tests.conftest import NOW, WHO
+from tests.conftest import NOW, WHO, hide
 
 
 def written(service: Service) -> list[tuple[str, list[str]]]:
@@ -33,8 +33,7 @@ def test_what_waits_is_written_once_in_its_order_and_without_what_is_gone(servic
     service.recall_log.add("default", "rec_2", NOW, Scope(), ())
     service.recall_log.add("other", "rec_3", NOW, Scope(), (one,))
     assert written(service) == []
-    with service.write_store() as store:
-        service.memories.erase(store, WHO, one)
+    hide(service, WHO, one)
     service.recall_log.flush()
     service.recall_log.flush()
     assert written(service) == [("rec_1", [three, two]), ("rec_2", []), ("rec_3", [])]

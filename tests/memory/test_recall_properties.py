@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 
 from memory.model import Item, Memory, Selection
 from memory.recall import Question, Recall
+from memory.store.column_cache import ColumnCache
+from memory.store.sql import Kept
 from recalld.bootstrap import Parts, Service
 from recalld.core.access import Principal
 from recalld.core.scope import Scope
 from retrieval.filters import parse
-from tests.conftest import NOW, WHO, SerialIds, SetClock, TurnedEncoder
+from tests.conftest import NOW, WHO, SerialIds, SetClock, TurnedEncoder, hide
 
 KIB_64 = 64 * 1024
 FEW = hypothesis_settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -56,6 +58,8 @@ def add(service: Service, items: Sequence[Item], who: Principal = WHO) -> list[M
 
 
 def change(service: Service, call: str, *given: Any, who: Principal = WHO) -> Any:
+    if call == "erase":
+        return hide(service, who, *given)
     with service.write_store() as store:
         return getattr(service.memories, call)(store, who, *given)
 
@@ -438,6 +442,40 @@ def test_no_number_of_votes_lifts_what_is_far_from_the_query(service: Service) -
     assert {hit.memory.id: hit.signals["feedback"] for hit in found.results}[far.id] == pytest.approx(
         200 / 202, abs=1e-4
     )
+
+
+@pytest.fixture
+def processes(make_service: MakeService) -> list[Service]:
+    """Two services on one folder stand for two processes, each with a cache that takes in every row."""
+    made = [make_service() for _ in range(2)]
+    for service in made:
+        service.kept = Kept(ColumnCache(direct_rows_max=0))
+    return made
+
+
+@FEW
+@given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 7)), min_size=3, max_size=14))
+def test_what_one_process_did_the_other_sees_at_once(processes: list[Service], steps: list[tuple[str, int]]) -> None:
+    one, other = processes
+    who = somebody()
+    written = add(one, [Item(f"dog {n}", scope=Scope("ann", session_id="s")) for n in range(8)], who)
+    said = {memory.id: memory.item.text for memory in written}
+    hidden: set[str] = set()
+    for step, number in steps:
+        chosen = written[number].id
+        if step == "apply":
+            other.indexer.apply(number + 1)
+        elif step == "erase" and chosen in said:
+            change(other, "erase", chosen, who=who)
+            del said[chosen]
+        elif step in ("forget", "restore") and chosen in said:
+            change(one, "set_state", chosen, "forgotten" if step == "forget" else "active", who=who)
+            (hidden.add if step == "forget" else hidden.discard)(chosen)
+        elif step in ("edit", "later"):
+            fresh = add(other, [Item(f"dog and {step}", scope=Scope("bob"))], who)[0]
+            said[fresh.id] = fresh.item.text
+        expected = sorted(text for name, text in said.items() if name not in hidden)
+        assert sorted(texts(ask(one, "dog", who))) == sorted(texts(ask(other, "dog", who))) == expected
 
 
 # --- at the same time

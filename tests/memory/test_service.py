@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from memory.model import Deriver, Erased, Item, Memory, Selection
+from memory.model import Deriver, Item, Memory, Selection
 from memory.ports import Store
 from memory.service import MemoryService
 from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.errors import Conflict, Forbidden, InvalidInput, NotFound, PreconditionFailed
 from recalld.core.scope import Scope
-from retrieval.passages import key
-from retrieval.vector_memory import InMemoryVectorIndex
 from tests.conftest import NOW, WHO, SerialIds, SetClock, Stores, make_memory
 
 ANN = Principal("default", Scope("ann"))
@@ -24,7 +22,7 @@ ANN = Principal("default", Scope("ann"))
 
 @pytest.fixture
 def memories(clock: SetClock, ids: SerialIds, service: Service) -> MemoryService:
-    return MemoryService(clock, ids, service.settings, InMemoryVectorIndex(4))
+    return MemoryService(clock, ids, service.settings)
 
 
 class Desk:
@@ -166,7 +164,6 @@ def test_a_bound_key_sees_and_changes_its_scope_only(desk: Desk) -> None:
             ("sources",),
             ("update", {"text": "x"}, None),
             ("set_state", "forgotten"),
-            ("erase",),
         ):
             with pytest.raises(NotFound):
                 getattr(desk, str(call))(hidden.id, *given, who=ANN)
@@ -178,7 +175,7 @@ def test_a_bound_key_sees_and_changes_its_scope_only(desk: Desk) -> None:
 def test_another_namespace_does_not_exist(desk: Desk) -> None:
     kept = desk.add([Item("x")])[0]
     stranger = Principal("other")
-    for act in (desk.get, desk.history, desk.sources, desk.erase):
+    for act in (desk.get, desk.history, desk.sources):
         with pytest.raises(NotFound):
             act(kept.id, who=stranger)
     assert desk.texts(who=stranger) == []
@@ -198,7 +195,6 @@ def test_an_expired_memory_does_not_exist(desk: Desk, clock: SetClock) -> None:
         ("history",),
         ("update", {"expires_at": None}, None),
         ("set_state", "forgotten"),
-        ("erase",),
     ):
         with pytest.raises(NotFound):
             getattr(desk, str(call))(kept[0].id, *given)
@@ -233,7 +229,7 @@ def test_a_patch_makes_a_version_where_anything_differs(desk: Desk, clock: SetCl
 
 def test_a_stale_version_is_refused_everywhere(desk: Desk) -> None:
     kept = desk.add([Item("x")])[0]
-    for call, *given in (("update", {"text": "y"}), ("set_state", "forgotten"), ("erase",)):
+    for call, *given in (("update", {"text": "y"}), ("set_state", "forgotten")):
         with pytest.raises(PreconditionFailed):
             getattr(desk, str(call))(kept.id, *given, '"2"')
     assert desk.get(kept.id) == kept
@@ -274,47 +270,3 @@ def test_pages_hold_every_memory_once_newest_first(desk: Desk) -> None:
             break
     assert found == [str(number) for number in reversed(range(7))]
     assert desk.select(Selection(), 7).next_row is None
-
-
-# --- erase
-
-
-def test_a_receipt_counts_what_went(service: Service, clock: SetClock) -> None:
-    add = service.memories.add
-    with service.write_store() as store:
-        one, two = add(store, WHO, [Item("dog", external_id="e"), Item("cat")])
-        add(store, WHO, [Item("dogs", external_id="e")])
-        fact = make_memory(77, sources=(one.id,), deriver=Deriver("rules", "1"))
-        store.insert("default", [fact])
-        store.record_recall("default", "rec_1", NOW, Scope(), [two.id, one.id])
-    service.indexer.apply_all()
-    with service.write_store() as store:
-        service.memories.update(store, WHO, one.id, {"speaker": "Ann"}, None)
-        receipt = service.memories.erase(store, WHO, one.id)
-    removed = Erased(memories=2, versions=2, sources=1, fulltext=2, outbox=1, changes=3, recalls=1)
-    assert dict(receipt.removed) == {**asdict(removed), "vectors": 2}
-    assert (sorted(receipt.memory_ids), receipt.erased_at) == (sorted([one.id, fact.id]), NOW)
-    assert receipt.id.startswith("era_")
-    assert len(receipt.digest) == 64
-    service.indexer.apply_all()
-    assert dict(service.vectors.states("default")).keys() == {key(two.row)}
-    with service.read_store() as store:
-        assert store.counts("default").memories == {"active": 1}
-
-
-def test_an_erased_external_id_can_be_written_again_as_another_memory(desk: Desk) -> None:
-    first = desk.add([Item("x", external_id="e")])[0]
-    desk.erase(first.id)
-    second = desk.add([Item("x", external_id="e")])[0]
-    assert second.id != first.id
-    assert second.row > first.row
-    assert second.version == 1
-    with pytest.raises(NotFound):
-        desk.get(first.id)
-
-
-def test_receipts_differ_and_can_be_recognised(desk: Desk) -> None:
-    kept = desk.add([Item("x"), Item("x")])
-    one, two = (desk.erase(memory.id) for memory in kept)
-    assert one.digest != two.digest
-    assert one.removed == two.removed

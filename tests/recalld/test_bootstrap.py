@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from recalld.bootstrap import Parts, Service, make_encoder, make_llm
 from recalld.core import access
 from recalld.core.access import Principal
 from recalld.core.config import Settings
-from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing, Unavailable
+from recalld.core.errors import ConfigError, FeatureNotInstalled, IndexDamaged, ModelMissing, Unavailable
 from recalld.llm.remote import OpenAICompatibleModel
 from recalld.llm.scripted import ScriptedModel
 from retrieval.encode_hash import HashEncoder
+from retrieval.vector_faiss import SegmentedVectorIndex
 from tests.conftest import WHO, SetClock
 from tests.processes import environment
 
@@ -176,3 +178,23 @@ def test_nothing_is_left_or_told_outside_the_data_folder(tmp_path: Path) -> None
     assert done.stdout == "(1, 384)\n"
     # ONNX Runtime's telemetry would keep a session, a device's id and events there.
     assert [list(place.rglob("*")) for place in places.values()] == [[], [], []]
+
+
+def test_upkeep_merges_segments_and_leaves_a_damaged_index_to_whoever_reads_it(
+    make_service: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service()
+    with service.write_store() as store:
+        for name in ("default", "other"):
+            who = replace(WHO, namespace=name)
+            service.memories.add(store, who, [Item("A cat.")])
+    service.indexer.apply_all()
+    merged = []
+
+    def merge(index: SegmentedVectorIndex, namespace: str) -> int:
+        merged.append(namespace)
+        raise IndexDamaged("torn")
+
+    monkeypatch.setattr(SegmentedVectorIndex, "merge", merge)
+    service.upkeep()
+    assert merged == ["default", "other"]

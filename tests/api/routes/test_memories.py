@@ -299,15 +299,23 @@ def test_erasing_takes_out_everything_and_says_what(run: Running) -> None:
         "id": receipt["id"],
         "state": "succeeded",
         "namespace": "default",
+        "asked": "ids",
+        "memories": 1,
         "memory_ids": [memory["id"]],
         "removed": {
             "memories": 1, "versions": 1, "sources": 0, "fulltext": 1, "outbox": 0, "changes": 2, "recalls": 1,
-            "feedback": 1, "vectors": 1, "idempotency_replies": 0,
+            "feedback": 1, "vectors": 1, "idempotency_replies": 0, "jobs": 0,
         },
         "erased_at": NOW_TOLD,
+        "finished_at": NOW_TOLD,
         "digest": receipt["digest"],
-        "rescan": None,
+        "rescan": receipt["rescan"],
     }  # fmt: skip
+    assert receipt["rescan"] | {"files": 0, "bytes": 0, "windows": 0} == {
+        "clean": True, "files": 0, "bytes": 0, "windows": 0, "found": 0, "places": [], "at": NOW_TOLD,
+    }  # fmt: skip
+    assert receipt["rescan"]["windows"] > 40
+    assert client.get(f"/v1/erasures/{receipt['id']}").json() == receipt | {"memory_ids": []}
     assert receipt["id"].startswith("era_")
     assert len(receipt["digest"]) == 64
     for how in ("", "/history", "/sources", "/derived"):

@@ -11,7 +11,7 @@ import pytest
 from recalld import __version__
 from recalld.core.db import Database
 from recalld.core.errors import IndexDamaged
-from retrieval.vector_exact import ExactVectorIndex
+from retrieval.vector_faiss import SegmentedVectorIndex
 from tests.api.conftest import Running, add, problem
 
 OPEN_TO_ALL = {"peer": "192.0.2.7"}
@@ -47,7 +47,7 @@ def test_with_a_damaged_index_it_is_not_ready_and_says_so(run: Running, monkeypa
     def fail(*_: object) -> None:
         raise IndexDamaged("the manifest is torn: run `recalld reindex`")
 
-    monkeypatch.setattr(ExactVectorIndex, "statistics", fail)
+    monkeypatch.setattr(SegmentedVectorIndex, "statistics", fail)
     reply = run.client().get("/readyz")
     assert reply.status_code == 503
     assert reply.json()["checks"] == {"migrated": "ok", "index": "the manifest is torn: run `recalld reindex`"}
@@ -64,7 +64,7 @@ def test_it_says_that_it_is_alive_while_every_thread_is_busy(run: Running, monke
         leave.wait(20)
         raise IndexDamaged("late")
 
-    monkeypatch.setattr(ExactVectorIndex, "statistics", wait)
+    monkeypatch.setattr(SegmentedVectorIndex, "statistics", wait)
     base_url = run.live()
     threads = [
         threading.Thread(target=httpx2.get, args=(f"{base_url}/v1/stats",), kwargs={"timeout": 30}) for _ in range(50)
@@ -99,6 +99,7 @@ def test_stats_count_what_the_namespace_holds(run: Running) -> None:
         "versions": 2,
         "text_bytes": 6,
         "pending": 0,
+        "jobs": {"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0},
         "vectors": {
             "rows": 1,
             "bytes_disk": index.bytes_disk,

@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from memory.lifecycle import new_version
 from memory.model import Deriver, Item, Memory, Selection
-from memory.store.sql import CHUNK, SqlStore
+from memory.store.removal_sql import CHUNK
+from memory.store.sql import SqlStore
 from memory.store.tables import memories
 from recalld.core.db import Connection, Database
 from recalld.core.scope import Scope

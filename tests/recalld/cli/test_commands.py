@@ -47,7 +47,8 @@ def test_every_command_that_is_promised_is_there_and_has_json() -> None:
     promised = {
         *("serve", "worker", "demo", "models list", "models pull", "models verify", "models remove", "add", "recall"),
         *("context", "chat", "stats", "doctor", "keys create", "keys list", "keys revoke", "reindex", "verify"),
-        "migrate",
+        *("migrate", "consolidate", "jobs list", "jobs show", "jobs cancel", "jobs retry"),
+        *("erase", "export", "import", "backup", "restore"),
     }
     found = all_commands()
     assert set(found) == promised

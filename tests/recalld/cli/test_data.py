@@ -239,8 +239,8 @@ def test_stats_counts_by_namespace(recalld: CommandLine) -> None:
     recalld.ok("add", "two", "--namespace", "acme")
     told = recalld.json("stats", "--namespace", "acme")
     assert list(told) == [
-        *("namespace", "memories", "versions", "text_bytes", "pending", "vectors", "bytes", "bytes_per_memory"),
-        "encoder",
+        *("namespace", "memories", "versions", "text_bytes", "pending", "jobs", "vectors", "bytes"),
+        *("bytes_per_memory", "encoder"),
     ]
     assert (told["namespace"], told["memories"], told["text_bytes"], told["pending"]) == ("acme", {"active": 2}, 6, 0)
     assert told["vectors"]["rows"] == 2
@@ -250,7 +250,7 @@ def test_stats_counts_by_namespace(recalld: CommandLine) -> None:
 
 def test_what_a_command_wrote_is_indexed_when_it_ends(recalld: CommandLine) -> None:
     recalld.ok("add", "one")
-    assert recalld.json("worker", "--once") == {"applied": 0}
+    assert recalld.json("worker", "--once") == {"applied": 0, "job_steps": 0}
     assert recalld.json("verify")["clean"] is True
 
 

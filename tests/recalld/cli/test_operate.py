@@ -11,7 +11,7 @@ import pytest
 from recalld.core.db import Database
 from tests.recalld.cli.conftest import CommandLine
 
-NEWEST = "0002"
+NEWEST = "0006"
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ def test_verify_reports_a_damaged_database_file(filled: CommandLine) -> None:
 
 def test_worker_once_applies_what_waits(filled: CommandLine) -> None:
     execute(filled, "INSERT INTO outbox (namespace, row) SELECT namespace, row FROM memories")
-    assert filled.json("worker", "--once") == {"applied": 4}
-    assert filled.ok("worker", "--once") == "applied 0\n"
+    assert filled.json("worker", "--once") == {"applied": 4, "job_steps": 0}
+    assert filled.ok("worker", "--once") == "applied 0, 0 steps of jobs\n"
 
 
 def test_a_schema_that_is_behind_is_brought_forward_by_any_command(recalld: CommandLine) -> None:

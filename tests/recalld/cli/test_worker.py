@@ -54,7 +54,10 @@ def test_a_worker_applies_what_a_server_without_one_wrote(tmp_path: Path) -> Non
 def test_once_applies_what_waits_beside_a_server(tmp_path: Path) -> None:
     with Process(tmp_path, **NO_WORKER) as server:
         add(server, 20)
-        assert json.loads(run_recalld(tmp_path, "worker", "--once", "--json", **HASH).stdout) == {"applied": 20}
+        assert json.loads(run_recalld(tmp_path, "worker", "--once", "--json", **HASH).stdout) == {
+            "applied": 20,
+            "job_steps": 0,
+        }
         assert stats(server) == {"pending": 0, "vectors": 20}
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import MetaData, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-import memory.store.tables  # noqa: F401
+import recalld.jobs.queue  # noqa: F401
 from alembic import command
 from recalld.core import access, db
 from recalld.core.access import idempotency_keys, namespaces
@@ -170,8 +170,11 @@ def made_by_the_tables(tmp_path: Path) -> list[tuple[str, str, str]]:
 
 
 def stored(database: Database) -> list[tuple[str, str, str]]:
-    """Name, table and statement of each index."""
-    told = text("SELECT name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type = 'index' ORDER BY name")
+    """Name, table and statement of each index and trigger."""
+    told = text(
+        "SELECT name, tbl_name, sql FROM sqlite_master"
+        " WHERE sql IS NOT NULL AND type IN ('index', 'trigger') ORDER BY name"
+    )
     with database.read() as connection:
         return [(row[0], row[1], " ".join(row[2].split())) for row in connection.execute(told)]
 
@@ -184,7 +187,7 @@ def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
         assert shape(migrated.tables[name]) == shape(table), name
 
 
-def test_the_migrations_make_the_indexes_of_the_code(database: Database, tmp_path: Path) -> None:
+def test_the_migrations_make_the_indexes_and_triggers_of_the_code(database: Database, tmp_path: Path) -> None:
     assert stored(database) == made_by_the_tables(tmp_path)
     assert [name for name, *_ in stored(database) if name.startswith("uq_")] == ["uq_memories_external_id"]
 
@@ -192,7 +195,9 @@ def test_the_migrations_make_the_indexes_of_the_code(database: Database, tmp_pat
 def test_numbers_are_never_used_again_where_the_code_says_so(database: Database) -> None:
     told = text("SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%' ORDER BY name")
     with database.read() as connection:
-        assert list(connection.scalars(told)) == ["changes", "memories", "outbox"]
+        assert list(connection.scalars(told)) == [
+            "changes", "erasure_windows", "erasures", "jobs", "memories", "outbox", "touched",
+        ]  # fmt: skip
 
 
 def test_a_downgrade_leaves_an_empty_database_and_an_upgrade_brings_it_back(database: Database, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The exact index as a whole: two processes on one folder beside the reference, locks, memory, rebuilding.
+"""The vector index as a whole: two processes on one folder beside the reference, locks, memory, rebuilding.
 
 Vectors hold small whole numbers here, whose inner products are exact in float32, so results are compared bit by bit.
 """
@@ -7,8 +7,10 @@ import json
 import shutil
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
-from unittest.mock import patch
+from typing import Any
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -17,13 +19,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from recalld.core.errors import IndexDamaged, Unavailable
-from retrieval import vector_log
+from retrieval import vector_log, vector_merge
 from retrieval.ports import Floats, VectorChange
-from retrieval.vector_exact import ExactIndexSettings, ExactVectorIndex
+from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
+from retrieval.vector_format import Manifest, write_manifest
+from retrieval.vector_log import LogSettings
 from retrieval.vector_memory import InMemoryVectorIndex
-from tests.retrieval.vector_folder import DIGEST, SMALL, D, check_disk, files, gone, opened, put
+from retrieval.vector_segment import write_segment
+from tests.retrieval.vector_folder import DIGEST, SMALL, TINY, D, check_disk, files, gone, opened, put
 
-vectors = st.lists(st.integers(-3, 3), min_size=D, max_size=D).map(lambda values: np.array(values, dtype=np.float32))
+vectors = (
+    st.lists(st.integers(-3, 3), min_size=D, max_size=D)
+    .filter(any)
+    .map(lambda values: np.array(values, dtype=np.float32))
+)
 codes = st.binary(max_size=12).map(lambda bits: np.frombuffer(bits, dtype=np.uint8).reshape(-1, 1))
 changes = st.lists(
     st.builds(
@@ -33,13 +42,30 @@ changes = st.lists(
 )
 
 
+class Killed(BaseException):
+    """The process ended here."""
+
+
+def half_written(path: Path, *given: Any) -> None:
+    write_segment(path, *given)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    raise Killed
+
+
+def written(*given: Any) -> None:
+    write_segment(*given)
+    raise Killed
+
+
 class SharedFolder(RuleBasedStateMachine):
     """Two indexes over one folder, as two processes have them, agree with the reference whatever happens."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(settings=st.sampled_from([SMALL, TINY]))
+    def begin(self, settings: IndexSettings) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        self.indexes = [opened(self.folder), opened(self.folder)]
+        self.settings = settings
+        self.indexes = [opened(self.folder, settings), opened(self.folder, settings)]
         self.reference = InMemoryVectorIndex(D)
 
     def teardown(self) -> None:
@@ -67,7 +93,7 @@ class SharedFolder(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def reopen(self, which: int) -> None:
-        self.indexes[which] = opened(self.folder)
+        self.indexes[which] = opened(self.folder, self.settings)
 
     @rule(tail=st.binary(max_size=150))
     def crash_before_the_commit(self, tail: bytes) -> None:
@@ -81,9 +107,54 @@ class SharedFolder(RuleBasedStateMachine):
     @rule(batch=changes)
     def crash_after_the_commit(self, batch: list[VectorChange]) -> None:
         """The dead are not overwritten: the process ended before that."""
-        with patch.object(vector_log, "erase_bodies"):
-            opened(self.folder).apply("a", batch)
+
+        def killed(path: Path, manifest: Manifest) -> None:
+            write_manifest(path, manifest)
+            if manifest.generation:
+                raise Killed
+
+        with patch.object(vector_log, "write_manifest", killed), suppress(Killed):
+            opened(self.folder, self.settings).apply("a", batch)
         self.reference.apply("a", batch)
+
+    @rule(batch=changes, half=st.booleans())
+    def crash_while_a_log_becomes_a_segment(self, batch: list[VectorChange], half: bool) -> None:
+        """What was applied is committed before that."""
+        with patch.object(vector_log, "write_segment", half_written if half else written), suppress(Killed):
+            opened(self.folder, self.settings).apply("a", batch)
+        self.reference.apply("a", batch)
+
+    @rule(writer=st.integers(0, 1))
+    def merge(self, writer: int) -> None:
+        self.indexes[writer].merge("a")
+        assert self.indexes[writer].merge("a") == 0
+
+    @rule(writer=st.integers(0, 1), step=st.sampled_from(["half", "copied", "renamed", "swapped"]))
+    def crash_while_merging(self, writer: int, step: str) -> None:
+        steps: dict[str, tuple[Any, str, Any]] = {
+            "half": (vector_merge, "write_segment", half_written),
+            "copied": (vector_merge, "write_segment", written),
+            "renamed": (vector_log, "write_manifest", Mock(side_effect=Killed)),
+            "swapped": (Path, "unlink", Mock(side_effect=Killed)),
+        }
+        with patch.object(*steps[step]), suppress(Killed):
+            self.indexes[writer].merge("a")
+        self.indexes[writer] = opened(self.folder, self.settings)
+
+    @rule(batch=changes, writer=st.integers(0, 1))
+    def apply_while_merging(self, batch: list[VectorChange], writer: int) -> None:
+        """Another process comes in after the rows were copied and before the manifest is swapped, at each attempt that
+        does not hold the writer lock."""
+        other = self.indexes[1 - writer]
+
+        def overtaken(*given: Any) -> None:
+            write_segment(*given)
+            if self.indexes[writer]._writer is None:
+                other.apply("a", batch)
+                self.reference.apply("a", batch)
+
+        with patch.object(vector_merge, "write_segment", overtaken):
+            self.indexes[writer].merge("a")
 
     @rule(writer=st.integers(0, 1))
     def rebuild(self, writer: int) -> None:
@@ -131,7 +202,7 @@ class SharedFolder(RuleBasedStateMachine):
 
 
 TestSharedFolder = SharedFolder.TestCase
-TestSharedFolder.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestSharedFolder.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 @pytest.fixture
@@ -142,14 +213,14 @@ def folder(tmp_path: Path) -> Path:
 def test_an_index_of_another_encoder_does_not_serve_and_can_be_rebuilt(folder: Path) -> None:
     opened(folder).apply("n", [put(1, 1)])
     for other in (
-        ExactVectorIndex(folder, D, "encoder-2", SMALL),
-        ExactVectorIndex(folder, D + 1, "encoder-1", SMALL),
+        SegmentedVectorIndex(folder, D, "encoder-2", SMALL),
+        SegmentedVectorIndex(folder, D + 1, "encoder-1", SMALL),
     ):
         with pytest.raises(IndexDamaged, match="recalld reindex"):
             other.search("n", np.ones(other._dimensions, dtype=np.float32), 1)
         with pytest.raises(IndexDamaged, match="another encoder"):
             other.apply("n", [gone(1)])
-    other = ExactVectorIndex(folder, D, "encoder-2", SMALL)
+    other = SegmentedVectorIndex(folder, D, "encoder-2", SMALL)
     with other.rebuild("n") as rebuild:
         rebuild.add([put(1, 5)])
         rebuild.finish()
@@ -187,7 +258,7 @@ def test_what_is_erased_during_a_rebuild_leaves_both_copies(folder: Path) -> Non
     with index.rebuild("n") as rebuild:
         rebuild.add([secret, put(2, 2)])
         index.apply("n", [gone(1), put(4, 4)])
-        assert all(secret.vector.tobytes() not in log.read_bytes() for log in files(folder, ".log"))
+        assert all(secret.vector.astype(np.float16).tobytes() not in log.read_bytes() for log in files(folder, ".log"))
         assert all(b"secret" not in codes.read_bytes() for codes in files(folder, ".codes"))
         assert set(rebuild.states()) == {2, 4}
         rebuild.finish()
@@ -240,7 +311,7 @@ def test_a_rebuild_with_nothing_in_it_leaves_an_empty_index(folder: Path) -> Non
 
 def test_the_writer_lock_is_reentrant_and_keeps_other_processes_out(folder: Path) -> None:
     index = opened(folder)
-    other = ExactVectorIndex(folder, D, "encoder-1", ExactIndexSettings(lock_seconds_max=0.05))
+    other = SegmentedVectorIndex(folder, D, "encoder-1", IndexSettings(lock_seconds_max=0.05))
     failed: list[Exception] = []
 
     def write() -> None:
@@ -276,7 +347,7 @@ def test_threads_of_one_index_write_one_after_another(folder: Path) -> None:
 
 
 def test_namespaces_leave_memory_and_come_back(folder: Path) -> None:
-    index = ExactVectorIndex(folder, D, "encoder-1", ExactIndexSettings(loaded_bytes_max=1))
+    index = SegmentedVectorIndex(folder, D, "encoder-1", IndexSettings(loaded_bytes_max=1))
     for number in range(5):
         index.apply(f"n{number}", [put(number, 1)])
     assert len(index._logs) == 1
@@ -285,7 +356,7 @@ def test_namespaces_leave_memory_and_come_back(folder: Path) -> None:
 
 
 def test_vectors_that_were_replaced_do_not_stay_in_memory(folder: Path) -> None:
-    index = ExactVectorIndex(folder, D, "encoder-1", ExactIndexSettings(dead_records_min=100_000))
+    index = SegmentedVectorIndex(folder, D, "encoder-1", IndexSettings(log=LogSettings(dead_records_min=100_000)))
     for value in range(50):
         index.apply("n", [put(row, value) for row in range(100)])
         assert set(index.states("n")) == set(range(100))
@@ -300,9 +371,9 @@ def test_statistics_count_bytes(folder: Path) -> None:
     assert statistics.rows == 100
     assert statistics.generation == 1
     assert statistics.bytes_disk == log.stat().st_size + codes.stat().st_size + manifest.stat().st_size
-    assert log.stat().st_size == 100 * (56 + 4 * D)
+    assert log.stat().st_size == 100 * (56 + 2 * D)
     assert codes.stat().st_size == 300
-    assert statistics.bytes_memory >= 100 * 4 * D
+    assert statistics.bytes_memory >= 100 * 2 * D
 
 
 def test_an_index_of_the_format_before_is_refused_and_rebuilt_from(folder: Path) -> None:
@@ -311,12 +382,12 @@ def test_an_index_of_the_format_before_is_refused_and_rebuilt_from(folder: Path)
     index.apply("n", [put(1, 1, codes=b"abc")])
     [manifest] = files(folder, "manifest.json")
     values = json.loads(manifest.read_bytes()) | {"format": 1}
-    for name in ("codes", "codes_committed"):
+    for name in ("codes", "codes_committed", "segments"):
         del values[name]
     for name in ("manifest.json", "rebuild.json"):
         (manifest.parent / name).write_text(json.dumps(values))
     for call in (lambda: index.search("n", np.ones(D, dtype=np.float32), 1), lambda: index.apply("n", [put(2, 2)])):
-        with pytest.raises(IndexDamaged, match="format 1, this version reads 2; `recalld reindex`"):
+        with pytest.raises(IndexDamaged, match="format 1, this version reads 3; `recalld reindex`"):
             call()
     with index.rebuild("n") as rebuild:
         assert dict(rebuild.states()) == {}

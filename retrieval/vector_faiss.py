@@ -1,9 +1,13 @@
-"""The exact vector index on disk: every search compares all allowed rows, and many processes may share the folder.
+"""The vector index on disk: a small log of the newest rows and segments behind it, which many processes may share.
 
     <folder>/writer.lock              held by the one writer of the whole index
     <folder>/rebuild.lock             held while a rebuild goes on
-    <folder>/<digest of namespace>/   manifest.json, the log and the token codes that it names, and rebuild.json with
-                                      its own meanwhile
+    <folder>/merge.lock               held while segments are merged
+    <folder>/<digest of namespace>/   manifest.json, the log, the token codes and the segments that it names,
+                                      rebuild.json with its own meanwhile, merge.json while a merge goes on
+
+A log-structured merge tree: `vector_log` is its mutable level, `vector_segment` a file of the others, `vector_merge`
+what moves rows down, `vector_search` what a search reads of each.
 
 Invariants: one writer at a time, over all processes; a search sees everything that was applied before it began, by
 whatever process; the vector and the codes of a deleted or replaced row are off the disk when `apply` returns, or,
@@ -17,8 +21,8 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,8 +30,11 @@ from filelock import FileLock, Timeout
 from recalld.core.errors import IndexDamaged, Unavailable
 from retrieval.ports import Floats, IndexStatistics, Rows, RowState, TokenCodes, VectorChange
 from retrieval.vector_format import named_by, parse_manifest, read_bytes, sync_folder, write_manifest
-from retrieval.vector_log import VectorLog
+from retrieval.vector_log import LogSettings, VectorLog
 from retrieval.vector_memory import check_changes, check_vector
+from retrieval.vector_merge import merge
+from retrieval.vector_search import SearchSettings
+from retrieval.vector_segment import SUFFIX, give_up_merge
 from retrieval.vector_snapshot import States
 
 _MANIFEST = "manifest.json"
@@ -36,25 +43,29 @@ _POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class ExactIndexSettings:
+class IndexSettings:
     """How the index uses disk and memory.
 
     Attributes:
         lock_seconds_max: how long a writer waits for another one.
-        dead_records_min: a log is written anew when more records are dead than live, and more than this.
+        log: when a log is written anew.
+        search: when a search uses product codes.
+        merge_fanout: segments of one size are merged when there are so many.
         loaded_bytes_max: namespaces not used for longest leave memory above this.
     """
 
     lock_seconds_max: float = 60.0
-    dead_records_min: int = 256
+    log: LogSettings = field(default_factory=LogSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    merge_fanout: int = 4
     loaded_bytes_max: int = 2 << 30
 
 
-class ExactVectorIndex:
+class SegmentedVectorIndex:
     """See the module's docstring, and `VectorIndex`."""
 
     def __init__(
-        self, folder: Path, dimensions: int, fingerprint: str, settings: ExactIndexSettings = ExactIndexSettings()
+        self, folder: Path, dimensions: int, fingerprint: str, settings: IndexSettings = IndexSettings()
     ) -> None:
         """Open the index in `folder`, which is made where it is missing.
 
@@ -67,7 +78,7 @@ class ExactVectorIndex:
         self._dimensions = dimensions
         self._fingerprint = fingerprint
         self._settings = settings
-        self._logs: OrderedDict[Path, VectorLog] = OrderedDict()
+        self._logs: OrderedDict[tuple[str, str], VectorLog] = OrderedDict()
         self._logs_lock = threading.Lock()
         self._threads = threading.RLock()
         self._writer: int | None = None
@@ -100,19 +111,19 @@ class ExactVectorIndex:
         check_changes(changes, self._dimensions)
         with self.writer_lock():
             self._repair(namespace)
-            self._log(namespace).commit(changes, self._settings.dead_records_min)
+            self._log(namespace).commit(changes)
             rebuild = self._rebuild_log(namespace)
             if rebuild is not None:
-                rebuild.commit(changes, self._settings.dead_records_min)
+                rebuild.commit(changes)
 
     def search(self, namespace: str, query: Floats, limit: int, allowed: Rows | None = None) -> tuple[Rows, Floats]:
         """The best rows, exactly; see `VectorIndex.search`."""
         check_vector("query", query, self._dimensions)
-        return self._log(namespace).snapshot().search(query, limit, allowed)
+        return self._log(namespace).search(query, limit, allowed, self._settings.search)
 
     def vectors(self, namespace: str, rows: Rows) -> tuple[Rows, Floats]:
         """Stored vectors; see `VectorIndex.vectors`."""
-        return self._log(namespace).snapshot().vectors(rows)
+        return self._log(namespace).vectors(rows)
 
     def codes(self, namespace: str, rows: Rows) -> TokenCodes:
         """Stored token codes, read from disk; see `VectorIndex.codes`."""
@@ -128,12 +139,27 @@ class ExactVectorIndex:
         """Sizes; see `VectorIndex.statistics`."""
         snapshot = self._log(namespace).snapshot()
         on_disk = sum(map(_bytes_of, self._path(namespace).glob("*")))
-        return IndexStatistics(len(snapshot.rows), on_disk, snapshot.bytes_memory, snapshot.generation)
+        return IndexStatistics(snapshot.count, on_disk, snapshot.bytes_memory, snapshot.generation)
 
     def namespaces(self) -> list[str]:
         """Those that have an index, in order."""
         found = ((path, read_bytes(path)) for path in self._folder.glob(f"*/{_MANIFEST}"))
         return sorted(parse_manifest(path, raw).namespace for path, raw in found if raw)
+
+    def merge(self, namespace: str) -> int:
+        """Merge segments until there is nothing to merge; returns how many times it did. Others search and write
+        meanwhile; see `vector_merge`. While another process merges it does nothing.
+
+        Raises:
+            IndexDamaged: a row to be copied is damaged.
+        """
+        done = 0
+        with suppress(Unavailable), _locked(FileLock(self._folder / "merge.lock"), 0.0, "merging"):
+            while merge(
+                self._log(namespace), self.writer_lock, self._settings.log.head_rows_max, self._settings.merge_fanout
+            ):
+                done += 1
+        return done
 
     def drop(self, namespace: str) -> None:
         """Delete a namespace's index and what was rebuilt of it."""
@@ -146,7 +172,7 @@ class ExactVectorIndex:
                 sync_folder(self._folder)
             with self._logs_lock:
                 for name in (_MANIFEST, _REBUILD):
-                    self._logs.pop(folder / name, None)
+                    self._logs.pop((namespace, name), None)
 
     @contextmanager
     def rebuild(self, namespace: str) -> Iterator["Rebuild"]:
@@ -167,7 +193,7 @@ class ExactVectorIndex:
         """Write changes to a rebuilt log. `Rebuild.add` calls this."""
         check_changes(changes, self._dimensions)
         with self.writer_lock():
-            log.commit(changes, self._settings.dead_records_min)
+            log.commit(changes)
 
     def finish_rebuild(self, namespace: str, log: VectorLog) -> None:
         """Let a rebuilt log serve, and remove the one before it. `Rebuild.finish` calls this."""
@@ -176,6 +202,7 @@ class ExactVectorIndex:
             if manifest is None:
                 raise IndexDamaged(f"{log.path}: removed while the index was rebuilt; run `recalld reindex` again")
             path = self._path(namespace) / _MANIFEST
+            give_up_merge(path.parent)
             before = named_by(path)
             generation = max(manifest.generation, before.generation if before else 0) + 1
             write_manifest(path, replace(manifest, generation=generation))
@@ -206,23 +233,29 @@ class ExactVectorIndex:
         """Remove logs and codes that no readable manifest names."""
         folder = self._path(namespace)
         manifests = [named_by(folder / name) for name in (_MANIFEST, _REBUILD)]
-        kept = {name for manifest in manifests if manifest is not None for name in (manifest.log, manifest.codes)}
-        for pattern in ("*.log", "*.codes"):
+        kept = {name for manifest in manifests if manifest is not None for name in manifest.files}
+        for pattern in ("*.log", "*.codes", f"*{SUFFIX}"):
             for path in folder.glob(pattern):
                 if path.name not in kept:
                     path.unlink()
 
     def _log(self, namespace: str, name: str = _MANIFEST) -> VectorLog:
         """The log behind a manifest. Opening one takes others out of memory, those not used for longest."""
-        path = self._path(namespace) / name
+        key = namespace, name
         with self._logs_lock:
-            if path not in self._logs:
+            if key not in self._logs:
                 held = sum(log.bytes_memory for log in self._logs.values())
                 while held > self._settings.loaded_bytes_max:
                     held -= self._logs.popitem(last=False)[1].bytes_memory
-                self._logs[path] = VectorLog(path, namespace, self._dimensions, self._fingerprint)
-            self._logs.move_to_end(path)
-            return self._logs[path]
+                self._logs[key] = VectorLog(
+                    self._path(namespace) / name,
+                    namespace,
+                    self._dimensions,
+                    self._fingerprint,
+                    self._settings.log,
+                )
+            self._logs.move_to_end(key)
+            return self._logs[key]
 
     def _path(self, namespace: str) -> Path:
         return self._folder / hashlib.blake2b(namespace.encode(), digest_size=16).hexdigest()
@@ -235,7 +268,7 @@ class Rebuild:
     than those, so compare `states()` with SQL under the writer lock once more before `finish`.
     """
 
-    def __init__(self, index: ExactVectorIndex, namespace: str, log: VectorLog) -> None:
+    def __init__(self, index: SegmentedVectorIndex, namespace: str, log: VectorLog) -> None:
         self._index = index
         self._namespace = namespace
         self._log = log

@@ -1,0 +1,85 @@
+"""Searching 4-bit product codes with FAISS's FastScan: 16-entry tables in registers, 32 codes at a time.
+
+André, Kermarrec and Le Scouarnec, "Cache locality is not enough: High-Performance Nearest Neighbor Search with Product
+Quantization Fast Scan" (VLDB 2015); in FAISS the "PQ...x4fs" indexes. An inverted file of one list with codes of the
+vectors themselves (`by_residual=False`) is used as a flat one, because it takes a bitmap of what may be found and the
+flat one takes none; the bitmap costs nothing measurable, whatever it holds.
+
+Error: a table's entries are rounded to 8 bits, so that a score is off `GaussianPQ.score` by at most `score_error`.
+
+Invariant: nothing changes after the constructor, so any number of threads may search at once.
+"""
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.vectors.codec import Bytes, Floats
+from compress.vectors.gaussian_pq import SUBVECTOR, GaussianPQ
+
+_ID_BYTES = 8
+_BLOCK_ROWS = 32
+
+
+class FastScan:
+    """The codes of `N` vectors in memory, in FAISS's own order. Places are their numbers, from 0."""
+
+    def __init__(self, codec: GaussianPQ, codes: Bytes) -> None:
+        """Take over codes `[N, codec.bytes_vector]`."""
+        faiss.omp_set_num_threads(1)
+        subvectors = codec.padded // SUBVECTOR
+        coarse = faiss.IndexFlatIP(codec.padded)
+        coarse.add(np.zeros((1, codec.padded), dtype=np.float32))
+        flat = faiss.IndexIVFPQ(coarse, codec.padded, 1, subvectors, 4, faiss.METRIC_INNER_PRODUCT)
+        flat.by_residual = False
+        faiss.copy_array_to_vector(np.tile(codec.centroids(), (subvectors, 1)).ravel(), flat.pq.centroids)
+        flat.is_trained = True
+        places = np.arange(len(codes), dtype=np.int64)
+        contiguous = np.ascontiguousarray(codes)
+        if len(codes):
+            flat.invlists.add_entries(0, len(codes), faiss.swig_ptr(places), faiss.swig_ptr(contiguous))
+        flat.ntotal = len(codes)
+        self._codec = codec
+        self._index = faiss.IndexIVFPQFastScan(flat, _BLOCK_ROWS)
+        self._coarse = coarse
+        self.count = len(codes)
+
+    @property
+    def bytes_memory(self) -> int:
+        """Codes and the number of each, which FAISS keeps."""
+        return -(-self.count // _BLOCK_ROWS) * _BLOCK_ROWS * (self._codec.bytes_vector + _ID_BYTES)
+
+    def search(
+        self, rotated: Floats, limit: int, allowed: NDArray[np.uint8] | None = None
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """The best `limit` places by estimated inner product, best first.
+
+        Args:
+            rotated: `[padded]`: `GaussianPQ.rotated` of the query.
+            allowed: one bit a place, the lowest of each byte first; None: all.
+
+        Returns:
+            places `[K]` and estimates `[K]`.
+        """
+        if not self.count:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        parameters = faiss.SearchParametersIVF(nprobe=1)
+        if allowed is not None:
+            selector = faiss.IDSelectorBitmap(allowed)
+            parameters = faiss.SearchParametersIVF(nprobe=1, sel=selector)
+        scores, places = self._index.search(rotated[None], min(limit, self.count), params=parameters)
+        found = places[0] >= 0
+        return places[0][found], scores[0][found]
+
+
+def tables(codec: GaussianPQ, query: Floats) -> Floats:
+    """The scores of each subvector's centroids `[M, 16]`: what the scan rounds to 8 bits."""
+    scores: Floats = codec.rotated(query[None]).reshape(-1, SUBVECTOR) @ codec.centroids().T
+    return scores
+
+
+def score_error(codec: GaussianPQ, query: Floats) -> float:
+    """How far an estimate of a scan may be from `codec.score`: a step of 8 bits of the widest table, each."""
+    scores = tables(codec, query)
+    widest = float((scores.max(axis=1) - scores.min(axis=1)).max())
+    return len(scores) * widest / 255

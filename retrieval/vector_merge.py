@@ -1,0 +1,103 @@
+"""Merging segments in the background: many small ones become one larger, dead rows are left behind.
+
+Segments of one size class (`fanout` times the next smaller one) are merged when there are `fanout` of them, together
+with all smaller ones, so that a row is copied once a class: a log-structured merge tree (O'Neil, Cheng, Gawlick and
+O'Neil, Acta Informatica 1996) with size tiers. A segment of mostly dead rows is written anew as well.
+
+Copying takes seconds for a large index, so writers are not kept waiting for it:
+
+    under the writer lock    repair; write `merge.json` with the inputs' names and the output's; make the output's file
+    without it               copy the live rows to the output
+    under the writer lock    swap the manifest, remove the inputs and `merge.json`
+
+Whoever overwrites a row of a segment meanwhile removes `merge.json` and the output before it returns: what is erased is
+in no file. The merge then finds out that it has been given up, and is done once more, under the lock. One merger at a
+time, over all processes (`merge.lock`); so a `merge.json` that its holder finds is of one that was killed.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from math import log
+from pathlib import Path
+
+from recalld.core.errors import IndexDamaged
+from retrieval.vector_format import SegmentEntry, read_bytes
+from retrieval.vector_live import LiveSegment
+from retrieval.vector_log import VectorLog
+from retrieval.vector_segment import MERGE, SUFFIX, UNFINISHED, give_up_merge, parts_of, write_segment
+
+
+def to_merge(sizes: Sequence[tuple[int, int]], head_rows: int, fanout: int) -> list[int]:
+    """Which segments to merge, by number; none: [].
+
+    Args:
+        sizes: live and all rows of each.
+        head_rows: of the smallest class, at most.
+        fanout: how many of one class are merged.
+    """
+    classes = [max(0, int(log(max(live, 1) / head_rows, fanout) + 0.5)) for live, _ in sizes]
+    full = [size_class for size_class in set(classes) if classes.count(size_class) >= fanout]
+    if full:
+        return [number for number, size_class in enumerate(classes) if size_class <= max(full)]
+    return [number for number, (live, rows) in enumerate(sizes) if 2 * live < rows][:1]
+
+
+def merge(
+    index: VectorLog, writer_lock: Callable[[], AbstractContextManager[None]], head_rows: int, fanout: int
+) -> bool:
+    """Do one merge, if there is one to do; returns whether there was. The caller holds `merge.lock`.
+
+    Raises:
+        IndexDamaged: a row to be copied is damaged.
+    """
+    for patient in (False, True):
+        with writer_lock() if patient else nullcontext():
+            with writer_lock():
+                give_up_merge(index.path.parent)
+                segments = index.repair().segments
+                sizes = [(segment.count, segment.segment.layout.rows) for segment in segments]
+                chosen = [segments[number] for number in to_merge(sizes, head_rows, fanout)]
+                if not chosen:
+                    return False
+                output = _begin(index.path.parent, chosen)
+            try:
+                count = _copy(index.path.parent / output, chosen)
+            except (FileNotFoundError, IndexDamaged):
+                with writer_lock():
+                    if _named(index.path.parent) == output:
+                        give_up_merge(index.path.parent)
+                        raise
+                continue
+            with writer_lock():
+                if _named(index.path.parent) == output:
+                    _finish(index, output, [segment.name for segment in chosen], count)
+                    return True
+    return False
+
+
+def _begin(folder: Path, chosen: Sequence[LiveSegment]) -> str:
+    output = f"{uuid.uuid4().hex}{SUFFIX}"
+    (folder / MERGE).write_text(json.dumps({"output": output, "inputs": [segment.name for segment in chosen]}))
+    (folder / f"{output}{UNFINISHED}").touch()
+    return output
+
+
+def _copy(output: Path, chosen: Sequence[LiveSegment]) -> int:
+    rows, token_bytes, parts = parts_of([(segment.segment, segment.all.places) for segment in chosen])
+    dimensions = chosen[0].segment.layout.dimensions
+    write_segment(output.with_name(f"{output.name}{UNFINISHED}"), rows, token_bytes, dimensions, parts)
+    return len(rows)
+
+
+def _named(folder: Path) -> str | None:
+    raw = read_bytes(folder / MERGE)
+    return str(json.loads(raw)["output"]) if raw else None
+
+
+def _finish(index: VectorLog, output: str, inputs: Sequence[str], count: int) -> None:
+    folder = index.path.parent
+    (folder / f"{output}{UNFINISHED}").rename(folder / output)
+    index.merged(inputs, SegmentEntry(output, count))
+    (folder / MERGE).unlink()

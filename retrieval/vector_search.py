@@ -1,0 +1,89 @@
+"""The search of one snapshot: exact over few rows, product codes and then exact over many.
+
+Up to `exact_rows_max` allowed rows, or when most of them are asked for, every allowed vector is compared. Above, the
+product codes of each segment give a shortlist of the allowed rows, and its vectors are compared exactly; the log's rows
+always are. So every score that comes out is exact; what a shortlist can do is miss a row, never make one up, and a row
+that is not allowed is in none. Where a shortlist is shorter than what is asked for, all are compared after all: k rows
+whenever k exist.
+
+Source: rerank of a shortlist, Jégou, Tavenard, Douze and Amsaleg, "Searching in one billion vectors: re-rank with
+source coding" (ICASSP 2011), section 3, here with the vectors themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.vectors.gaussian_pq import GaussianPQ
+from compress.vectors.half import scan
+from retrieval.ports import Floats, Rows
+from retrieval.ranking import best
+from retrieval.vector_live import Chosen, LiveSegment
+from retrieval.vector_segment import Places
+from retrieval.vector_snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """When a search uses product codes, and how many rows it then compares exactly.
+
+    Attributes:
+        exact_rows_max: up to so many allowed rows are all compared.
+        shortlist_rows_min: the shortest shortlist.
+        shortlist_times: and how many times what is asked for.
+    """
+
+    exact_rows_max: int = 10_000
+    shortlist_rows_min: int = 300
+    shortlist_times: int = 3
+
+
+def search(
+    snapshot: Snapshot, query: Floats, limit: int, allowed: Rows | None, settings: SearchSettings
+) -> tuple[Rows, Floats]:
+    """The best of the allowed rows; see `VectorIndex.search`.
+
+    Raises:
+        IndexDamaged: a vector changed.
+    """
+    limit = max(limit, 0)
+    rows, slots = (snapshot.rows, snapshot.slots) if allowed is None else snapshot.held(allowed)
+    chosen = [segment.chosen(allowed) for segment in snapshot.segments]
+    total = len(rows) + sum(each.count for each in chosen)
+    shortlist = max(settings.shortlist_times * limit, settings.shortlist_rows_min)
+    places = None
+    if settings.exact_rows_max < total and 2 * shortlist < total:
+        places = _shortlists(snapshot.segments, chosen, query, shortlist)
+        if len(rows) + sum(map(len, places)) < limit:
+            places = None
+    if places is None:
+        places = [each.places for each in chosen]
+    order, scores = scan(snapshot.matrix, slots, query, limit)
+    found = [(rows[order], scores)]
+    for live, its_places in zip(snapshot.segments, places, strict=True):
+        live.segment.check_vectors(its_places)
+        order, scores = scan(live.segment.vectors, its_places, query, limit)
+        found.append((live.segment.rows(its_places[order]), scores))
+    return best(np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found]), limit)
+
+
+def _shortlists(segments: Sequence[LiveSegment], chosen: Sequence[Chosen], query: Floats, count: int) -> list[Places]:
+    """The `count` best of all segments by their product codes: the places in each."""
+    rotated = GaussianPQ(len(query)).rotated(query[None])[0]
+    found: list[tuple[Places, Floats]] = []
+    for segment, each in zip(segments, chosen, strict=True):
+        if each.count:
+            found.append(segment.segment.scan().search(rotated, count, each.bits))
+        else:
+            found.append((np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)))
+    estimates = np.concatenate([scores for _, scores in found])
+    cut = np.partition(estimates, len(estimates) - count)[len(estimates) - count] if count < len(estimates) else -np.inf
+    return [np.sort(places[scores >= cut]) for places, scores in found]
+
+
+def unchanged(before: Snapshot, after: Snapshot) -> bool:
+    """Whether what was read of the segments of `before` still stood at `after`: none of its rows died in between."""
+    alive: dict[str, NDArray[np.bool_]] = {segment.name: segment.alive for segment in after.segments}
+    return all(alive.get(segment.name) is segment.alive for segment in before.segments)

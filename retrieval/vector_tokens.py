@@ -1,0 +1,45 @@
+"""Token codes of a snapshot's rows, wherever they are: beside the log, or at the end of a segment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval import vector_codes
+from retrieval.ports import Codes, Rows, TokenCodes
+from retrieval.vector_snapshot import Snapshot
+
+
+def token_codes(snapshot: Snapshot, folder: Path, rows: Rows) -> TokenCodes:
+    """The token codes of those of `rows` that live, by row.
+
+    Raises:
+        FileNotFoundError: a file is gone.
+        IndexDamaged: bytes are missing or changed.
+    """
+    wanted = np.sort(rows)
+    width = vector_codes.width(snapshot.matrix.shape[1])
+    held, slots = snapshot.held(wanted)
+    owners, places = [held], [snapshot.entries[slots][list(vector_codes.PLACE.names or ())]]
+    paths = [] if snapshot.manifest is None else [folder / snapshot.manifest.codes]
+    for live in snapshot.segments:
+        there = live.held(wanted)
+        owners.append(live.segment.rows(there))
+        places.append(live.segment.code_places(there))
+        paths.append(live.segment.path)
+    parts = [vector_codes.read(path, place).reshape(-1, width) for path, place in zip(paths, places, strict=False)]
+    return _by_row(owners, [place["codes_bytes"] // width for place in places], parts, width)
+
+
+def _by_row(
+    owners: Sequence[Rows], tokens: Sequence[NDArray[np.int64]], parts: Sequence[Codes], width: int
+) -> TokenCodes:
+    """Codes that were read file by file, by row."""
+    rows, counts = np.concatenate(owners), np.concatenate(tokens).astype(np.int64)
+    order = np.argsort(rows, kind="stable")
+    starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts[order])])
+    begins = np.cumsum(counts) - counts
+    source = np.repeat(begins[order] - starts[:-1], counts[order]) + np.arange(starts[-1])
+    bits = np.concatenate([np.zeros((0, width), dtype=np.uint8), *parts])
+    return TokenCodes(rows[order], starts, bits[source])
