@@ -135,6 +135,13 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp
     assert drive(alice, "sources", first.id) == drive(alice, "derived", first.id) == []
     assert drive(alice, "forget", first.id, if_match=2).state == "forgotten"
     assert drive(alice, "restore", first.id).state == "active"
+    facts = drive(alice, "facts", subject="Alice", predicate="lives in", as_of=later, known_at=later, limit=5)
+    assert [(fact.text, fact.frame) for fact in facts] == [("Alice lives in Lisbon.", frame)]
+    forget, added = drive(alice, "changes", kind=["forget", "add"], memory_id=first.id, limit=2)
+    assert (forget.kind, forget.memory_ids, added.kind, added.undone_by) == ("forget", (first.id,), "add", None)
+    undo = drive(alice, "undo", added.id)
+    assert (undo.kind, drive(alice, "get", first.id).state) == ("undo", "forgotten")
+    assert drive(alice, "restore", first.id).state == "active"
     found = drive(alice, "recall", "who moved to Porto in May?", limit=3, kinds=["turn"], explain=True, now=later)
     assert found[0].memory.id == first.id
     assert len(found) == 3

@@ -10,7 +10,6 @@ from memory.model import Deriver, Item, Memory, Selection
 from memory.service import MemoryService
 from recalld.core.config import Settings
 from recalld.core.scope import EVERYTHING, Scope
-from retrieval.vector_memory import InMemoryVectorIndex
 from tests.conftest import WHO, SerialIds, SetClock, Stores
 
 S1, S2, ANN = Scope("ann", None, "s1"), Scope("bob", None, "s2"), Scope("ann")
@@ -44,7 +43,7 @@ class World:
     def __init__(self, stores: Stores, settings: Settings) -> None:
         self.stores = stores
         self.clock, self.ids = SetClock(), SerialIds()
-        self.service = MemoryService(self.clock, self.ids, settings, InMemoryVectorIndex(2))
+        self.service = MemoryService(self.clock, self.ids, settings)
         self.deriver = Counting()
         self.consolidator = Consolidator([self.deriver], stores.write, self.clock, self.ids)
 
@@ -139,8 +138,8 @@ def test_an_older_version_of_a_summary_goes_with_the_source_that_it_tells_of(wor
     [summary] = world.derived()
     assert (summary.item.text, first.id in summary.sources) == ("1 turns: b", True)
     with world.stores.write() as store:
-        receipt = world.service.erase(store, WHO, first.id)
-    assert set(receipt.memory_ids) == {first.id, summary.id}
+        gone, _ = store.erase("default", [first.id])
+    assert {memory.id for memory in gone} == {first.id, summary.id}
     assert world.run(again=[S1]).written == 1
     with world.stores.write() as store:
         [summary] = store.select("default", Selection(kinds=("summary",)), world.clock.now(), 9)
