@@ -5,6 +5,7 @@ Kaser, "Strongly Universal String Hashing is Fast", The Computer Journal 2014: M
 take a call of its own, 1 us, for each of a million rows.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +16,8 @@ Words = NDArray[np.uint64]
 
 def words_of(rows: NDArray[np.generic]) -> Words:
     """The bytes of each row as `[n, ceil(bytes / 8)]` words, zeros behind the last."""
-    raw = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+    width = rows.dtype.itemsize * math.prod(rows.shape[1:])
+    raw = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), width)
     missing = -raw.shape[1] % 8
     if missing:
         raw = np.pad(raw, ((0, 0), (0, missing)))

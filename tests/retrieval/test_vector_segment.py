@@ -97,6 +97,14 @@ def test_what_is_deleted_or_replaced_leaves_the_segment_when_apply_returns(folde
     assert codes == b"code 0code 1newcode 4code 5"
 
 
+def test_a_segment_all_of_whose_rows_died_is_read_as_empty(folder: Path) -> None:
+    opened(folder, TINY).apply("n", [gone(row) for row in range(6)])
+    assert len(files(folder, ".seg")) == 1
+    assert everything(opened(folder, TINY)) == ([], b"", [])
+    opened(folder, TINY).apply("n", [put(9, 9, 2)])
+    assert everything(opened(folder, TINY))[0] == [9]
+
+
 def test_numbers_further_apart_than_four_bytes_hold_are_found(tmp_path: Path) -> None:
     rows = [0, 5, 2**33, 2**62, 2**63 - 1]
     index = opened(tmp_path, TINY)
