@@ -53,6 +53,8 @@ class EraseSettings:
         step_memories: how many memories one transaction removes.
         attempts_max: how often files are cleaned and searched before an erasure counts as failed.
         truncations_max, truncation_pause_s: how often, and how long apart, the log is tried to be truncated at once.
+        rescans_max: how often files are cleaned and searched at once: what others write meanwhile can be found in a
+            file and be gone from the rows that account for it.
         places_max: so many files a rescan names.
         live_bytes: so much of what live rows say is compared at once.
     """
@@ -62,6 +64,7 @@ class EraseSettings:
     places_max: int = 20
     truncations_max: int = 10
     truncation_pause_s: float = 0.05
+    rescans_max: int = 3
     live_bytes: int = 1 << 18
 
 
@@ -179,6 +182,11 @@ class Erasures:
             return receipt
         self._indexer.apply_since(receipt.namespace, entry)
         rescan = self._clean(erasure_id)
+        for _ in range(1, self._settings.rescans_max):
+            if not rescan.found:
+                break
+            time.sleep(self._settings.truncation_pause_s)
+            rescan = self._clean(erasure_id)
         with self._database.write() as connection:
             receipt, _, _ = _present(erasures_sql.load(connection, erasure_id))
             if receipt.state != "succeeded":

@@ -122,6 +122,25 @@ def test_a_copy_that_nothing_accounts_for_is_found_and_named(service: Service) -
         assert service.erasures.get(connection, WHO, receipt.id).state == "succeeded"
 
 
+def test_what_is_gone_at_a_second_look_is_no_remainder(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what another process had written to a file, and taken out before its rows were read."""
+    [one] = add(service, Item("the quokka sleeps in the pantry of the lighthouse"))
+    stray = service.settings.data_dir / "stray.txt"
+    stray.write_text("... pantry of the lighthouse ...")
+    plain = service.erasures._rescan
+    seen = []
+
+    def then_gone(erasure_id: str) -> Any:
+        seen.append(plain(erasure_id))
+        stray.unlink(missing_ok=True)
+        return seen[-1]
+
+    monkeypatch.setattr(service.erasures, "_rescan", then_gone)
+    receipt = erase(service, one.id)
+    assert [each.found > 0 for each in seen] == [True, False]
+    assert (receipt.state, receipt.attempts) == ("succeeded", 1)
+
+
 def test_a_copy_that_stays_makes_it_fail_in_the_end(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.erasures, "_settings", EraseSettings(attempts_max=3))
     [one] = add(service, Item("the quokka sleeps in the pantry"))
