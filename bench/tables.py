@@ -225,8 +225,8 @@ def _vector_index(results: Mapping[str, Any]) -> str:
     """Each size, each engine; then the codecs."""
     lines = [
         f"**Nearest vectors**, {results['stages'][-1]['real']:,} of real texts, above that the same with noise"
-        " (harder by what one-bit codes find, easier by contrast: `difficulty` in the file); one query at a time on one thread; *memory*: what the process grew by,"
-        " mapped files left out",
+        " (harder by what one-bit codes find, easier by contrast: `difficulty` in the file); one query at a time on one"
+        " thread; *memory*: what the process grew by, mapped files left out",
         "",
         "| vectors | index | recall@10 | memory, bytes a vector | p50 / p95 | built in |",
         "|---|---|---|---|---|---|",
