@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EXTRA_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),)
 PYTEST ?= -m "not postgres and not gpu"
+WORKERS ?= 2
 
 .PHONY: demo serve test test-fast check format bench openapi docs clean
 
@@ -34,7 +35,7 @@ serve: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/recalld models pull smollm2
 	$(BIN)/recalld models pull minilm-st
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow and not postgres and not gpu"

@@ -41,7 +41,7 @@ READS = {
 }
 """Operations that a read-only key may call. Every other one is a write."""
 SAMPLES: dict[str, Json | None] = {
-    **dict.fromkeys(PUBLIC | READS),
+    **dict.fromkeys(sorted(PUBLIC | READS)),
     **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "cancel_job", "retry_job", "undo_change")),
     "consolidate": {},
     "add_memories": {"items": [{"text": "a sample"}]},
