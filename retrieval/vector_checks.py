@@ -27,7 +27,7 @@ def words_of(rows: NDArray[np.generic]) -> Words:
 def check_words(words: Words) -> Words:
     """The check of each row of words, `[n]`."""
     keys = _odd_numbers(words.shape[1] + 1)
-    checks: Words = (words * keys[1:]).sum(axis=1, dtype=np.uint64) + keys[0]
+    checks: Words = np.einsum("nw,w->n", words, keys[1:]) + keys[0]
     return checks
 
 

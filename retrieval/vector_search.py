@@ -63,8 +63,7 @@ def search(
     order, scores = scan(snapshot.matrix, slots, query, limit)
     found = [(rows[order], scores)]
     for live, its_places in zip(snapshot.segments, places, strict=True):
-        live.segment.check_vectors(its_places)
-        order, scores = scan(live.segment.vectors, its_places, query, limit)
+        order, scores = live.segment.compare(its_places, query, limit)
         found.append((live.segment.rows(its_places[order]), scores))
     return best(np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found]), limit)
 

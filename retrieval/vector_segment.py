@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 
 from compress.vectors.fastscan import FastScan
 from compress.vectors.gaussian_pq import GaussianPQ
-from compress.vectors.half import Halves
+from compress.vectors.half import Halves, scan
 from retrieval import vector_codes
-from retrieval.ports import Codes, Rows
+from retrieval.ports import Codes, Floats, Rows
 from retrieval.vector_checks import Words, check_words, words_of
 from retrieval.vector_codes import damaged
 
@@ -155,12 +155,8 @@ class Segment:
         self.vectors: Halves = np.frombuffer(self._map, np.float16, count * dimensions, layout.vectors).reshape(
             count, dimensions
         )
-        self._first = int(numbers[0]) if count else 0
-        narrow = bool(count) and int(numbers[-1]) - self._first < 2**32
-        self._numbers = (numbers - self._first).astype(np.uint32) if narrow else numbers.copy()
-        if not narrow:
-            self._first = 0
-        self._seen = np.zeros(count, dtype=np.bool_)
+        self._numbers: Rows = numbers
+        self._seen = np.zeros(-(-count // 8), dtype=np.uint8)
         self._scan: FastScan | None = None
 
     def __del__(self) -> None:
@@ -170,21 +166,20 @@ class Segment:
     @property
     def bytes_memory(self) -> int:
         """What is not mapped."""
-        return self._numbers.nbytes + self._seen.nbytes + (self._scan.bytes_memory if self._scan else 0)
+        return self._seen.nbytes + (self._scan.bytes_memory if self._scan else 0)
 
     def rows(self, places: Places) -> Rows:
         """The rows at these places."""
-        return self._numbers[places].astype(np.int64) + self._first
+        return self._numbers[places]
 
     def places(self, rows: Rows) -> Places:
         """Where those of `rows` (ascending) are that were ever in it."""
         if not self.layout.rows:
             return np.zeros(0, dtype=np.int64)
-        last = int(self._numbers[-1]) + self._first
-        inside = rows[np.searchsorted(rows, self._first) : np.searchsorted(rows, last, side="right")]
-        wanted = (inside - self._first).astype(self._numbers.dtype)
-        found = np.searchsorted(self._numbers, wanted)
-        places: Places = found[self._numbers[found] == wanted]
+        first, last = self._numbers[0], self._numbers[-1]
+        inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last, side="right")]
+        found = np.searchsorted(self._numbers, inside)
+        places: Places = found[self._numbers[found] == inside]
         return places
 
     def alive(self, buried: Places) -> Flags:
@@ -216,15 +211,35 @@ class Segment:
         Raises:
             IndexDamaged: one changed, or the file was cut short meanwhile.
         """
+        self._check_whole()
+        for start in range(0, len(places), _COPY_ROWS):
+            part = places[start : start + _COPY_ROWS]
+            self._check_unseen(part, self.vectors[part])
+
+    def compare(self, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
+        """The best of the vectors at these places, checked before; see `half.scan`.
+
+        Raises:
+            IndexDamaged: as in `check_vectors`.
+        """
+        self._check_whole()
+        return scan(self.vectors, places, query, limit, self._check_unseen)
+
+    def _check_whole(self) -> None:
         if os.fstat(self._descriptor).st_size != self.layout.end:
             raise damaged(self.path, "torn while it was open")
-        unseen = places[~self._seen[places]]
-        for start in range(0, len(unseen), _COPY_ROWS):
-            part = unseen[start : start + _COPY_ROWS]
-            right = check_words(words_of(self.vectors[part])) == self._entries["vector_check"][part]
-            if not right.all():
-                raise damaged(self.path, f"the vector of row {self.rows(part[~right][:1])[0]} changed")
-            self._seen[part] = True
+
+    def _check_unseen(self, places: Places, vectors: Halves) -> None:
+        """Check those of the vectors `[K, D]` at `places` that nobody read yet."""
+        unseen = np.flatnonzero((self._seen[places >> 3] >> (places & 7).astype(np.uint8) & 1) == 0)
+        if not len(unseen):
+            return
+        fresh = vectors if len(unseen) == len(places) else vectors[unseen]
+        part = places[unseen]
+        right = check_words(words_of(fresh)) == self._entries["vector_check"][part]
+        if not right.all():
+            raise damaged(self.path, f"the vector of row {self.rows(part[~right][:1])[0]} changed")
+        np.bitwise_or.at(self._seen, part >> 3, np.uint8(1) << (part & 7).astype(np.uint8))
 
     def entries(self, places: Places) -> Entries:
         """Version, digest and checks of these rows."""

@@ -9,6 +9,7 @@ at most `2^-11 |query| |vector| + 2^-25 |query|_1` (IEEE 754, binary16).
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import faiss
@@ -19,6 +20,7 @@ from compress.vectors.codec import Bytes, Floats
 
 Halves = NDArray[np.float16]
 Places = NDArray[np.int64]
+Check = Callable[[Places, Halves], None]
 
 HALF_MAX = float(np.finfo(np.float16).max)
 _BLOCK_ROWS = 1024
@@ -53,7 +55,7 @@ def inner_products(rows: Halves, query: Floats) -> Floats:
     return found
 
 
-def scan(rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
+def scan(rows: Halves, places: Places, query: Floats, limit: int, check: Check | None = None) -> tuple[Places, Floats]:
     """The exact inner products of the rows at `places` with the query: the best of them, in no particular order.
 
     Args:
@@ -61,6 +63,7 @@ def scan(rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Place
         places: `[K]` which rows, each once.
         query: `[D]` float32.
         limit: how many have to be there. More may be: whatever ties with the last one of its block is.
+        check: is shown the rows of each block, after they were copied and before they are compared; may raise.
 
     Returns:
         which of `places` (numbers from 0), and their scores.
@@ -68,7 +71,7 @@ def scan(rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Place
     block = _block(rows.shape[1])
     found, scores = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(places), _BLOCK_ROWS):
-        order, best = block.best(rows, places[start : start + _BLOCK_ROWS], query, limit)
+        order, best = block.best(rows, places[start : start + _BLOCK_ROWS], query, limit, check)
         found.append(order + start)
         scores.append(best)
     return np.concatenate(found), np.concatenate(scores)
@@ -84,12 +87,16 @@ class _Block:
         raw = faiss.rev_swig_ptr(self._index.codes.data(), _BLOCK_ROWS * dimensions * 2)
         self._rows: Halves = raw.view(np.float16).reshape(_BLOCK_ROWS, dimensions)
 
-    def best(self, rows: Halves, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
+    def best(
+        self, rows: Halves, places: Places, query: Floats, limit: int, check: Check | None
+    ) -> tuple[Places, Floats]:
         count = len(places)
         if places[-1] - places[0] == count - 1 and (np.diff(places) == 1).all():
             self._rows[:count] = rows[places[0] : places[-1] + 1]
         else:
             np.take(rows, places, axis=0, out=self._rows[:count], mode="clip")
+        if check is not None:
+            check(places, self._rows[:count])
         self._index.ntotal = count
         asked = min(limit + 1, count)
         scores, labels = self._index.search(query[None], asked)
