@@ -23,6 +23,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from recalld_client import Memory, Recalld, RecalldError, RetrySettings
 
 from bench.datasets import Turn, real_turns
@@ -38,6 +39,7 @@ KILL_S = (0.05, 1.5)
 SESSION_MEMORIES = 400
 POLL_S = 0.5
 CHANGED_EVERY = 10
+_LOW = np.uint64((1 << 24) - 1)
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -86,9 +88,32 @@ def pieces(text: str) -> set[bytes]:
 
 def remains(folder: Path, wanted: Iterable[bytes], live: bytes) -> list[bytes]:
     """Those that some file holds and no live memory says."""
-    unsaid = [piece for piece in wanted if piece not in live]
-    raw = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [piece for piece in unsaid if any(piece in data for data in raw)]
+    left = list(wanted)
+    found: set[bytes] = set()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            found |= held(path.read_bytes(), left)
+    return sorted(found - held(live, found))
+
+
+def held(data: bytes, wanted: Iterable[bytes]) -> set[bytes]:
+    """Those of `wanted`, each of 8 bytes or more, that `data` holds, at whatever place."""
+    by_start: dict[int, list[bytes]] = {}
+    for piece in wanted:
+        by_start.setdefault(int.from_bytes(piece[:8], "little"), []).append(piece)
+    starts = np.fromiter(by_start, dtype=np.uint64, count=len(by_start))
+    possible = np.zeros(1 << 24, dtype=np.bool_)
+    possible[(starts & _LOW).astype(np.int64)] = True
+    found: set[bytes] = set()
+    padded = data + bytes(16)
+    for shift in range(8):
+        words = np.frombuffer(padded, dtype="<u8", count=len(data) // 8 + 1, offset=shift)
+        places = np.flatnonzero(possible[(words & _LOW).astype(np.int64)])
+        places = places[np.isin(words[places], starts)]
+        for place in places.tolist():
+            at = 8 * place + shift
+            found |= {piece for piece in by_start[int(words[place])] if data.startswith(piece, at)}
+    return found
 
 
 def _left(folder: Path, texts: Sequence[str], live: bytes) -> int:
