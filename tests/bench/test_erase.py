@@ -1,4 +1,4 @@
-"""The search of the erasure benchmark finds what `in` finds, at whatever place; it shares nothing with the product's."""
+"""The search of the erasure benchmark finds what `in` finds, wherever it is; it shares nothing with the product's."""
 
 import hypothesis
 from hypothesis import strategies as st
