@@ -37,6 +37,7 @@ BATCH_ITEMS = 100
 PIECE_BYTES = 12
 KILL_S = (0.05, 1.5)
 SESSION_MEMORIES = 400
+TEXT_CHARS_MAX = 1000
 POLL_S = 0.5
 CHANGED_EVERY = 10
 _LOW = np.uint64((1 << 24) - 1)
@@ -198,7 +199,7 @@ def _killed(
     """One round: write a session, erase it, kill the server meanwhile, start it again."""
     session = f"killed-{number}"
     chosen = drawn.sample(turns, SESSION_MEMORIES)
-    texts = [f"{session} row {place}: {turn.text}" for place, turn in enumerate(chosen)]
+    texts = [f"{session} row {place}: {turn.text[:TEXT_CHARS_MAX]}" for place, turn in enumerate(chosen)]
     server = Server(folder)
     with Recalld(server.start(environment), retry=RetrySettings(attempts_max=1)) as client:
         scope = client.scope(user_id="me", session_id=session)
