@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.vectors.half import inner_products
+from compress.vectors.half import Halves, inner_products
 from retrieval.corpus import Corpus
 from retrieval.fuse import zscore
 from retrieval.ports import Floats, VectorIndex
@@ -97,9 +97,9 @@ def compare_best(
     standard[unknown] = (float(scores[-1]) - mean) / deviation if len(rows) == limit else 0.0
     open_ = _could_come_in(others + np.float32(weight) * standard, unknown, wanted, settings.compared_max)
     unknown[open_] = False
-    held, vectors = index.vectors(namespace, corpus.rows[open_])
+    held, its_scores = index.search(namespace, query, len(open_), corpus.rows[open_])
     places = np.searchsorted(corpus.rows, held)
-    cosines[places] = products(vectors, query)
+    cosines[places] = its_scores
     standard[open_] = 0.0
     standard[places] = (cosines[places] - np.float32(mean)) / np.float32(deviation)
     return Dense(cosines, standard, np.flatnonzero(~unknown))
@@ -133,12 +133,12 @@ def _add_fresh(cosines: Floats, corpus: Corpus, query: Floats) -> None:
 def _moments(namespace: str, index: VectorIndex, corpus: Corpus, query: Floats, rows_max: int) -> tuple[float, float]:
     """Mean and deviation of the cosines, over a sample."""
 
-    def sample() -> Floats:
+    def sample() -> Halves:
         hashed = corpus.rows.astype(np.uint64) * _MULTIPLIER
         chosen = np.sort(np.argpartition(hashed, rows_max)[:rows_max])
-        return index.vectors(namespace, corpus.rows[chosen])[1]
+        return index.vectors(namespace, corpus.rows[chosen])[1].astype(np.float16)
 
-    cosines = products(corpus.memo.of("vector sample", sample), query).astype(np.float64)
+    cosines = inner_products(corpus.memo.of("vector sample", sample), query).astype(np.float64)
     if not len(cosines):
         return 0.0, 1.0
     return float(cosines.mean()), max(float(cosines.std()), DEVIATION_MIN)
