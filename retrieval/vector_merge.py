@@ -17,16 +17,30 @@ time, over all processes (`merge.lock`); so a `merge.json` that its holder finds
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import log
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recalld.core.errors import IndexDamaged
+from retrieval.ports import Rows
 from retrieval.vector_format import SegmentEntry, read_bytes
 from retrieval.vector_live import LiveSegment
 from retrieval.vector_log import VectorLog
-from retrieval.vector_segment import MERGE, SUFFIX, UNFINISHED, give_up_merge, parts_of, write_segment
+from retrieval.vector_segment import (
+    COPY_ROWS,
+    MERGE,
+    SUFFIX,
+    UNFINISHED,
+    Part,
+    Places,
+    Segment,
+    give_up_merge,
+    write_segment,
+)
 
 
 def to_merge(sizes: Sequence[tuple[int, int]], head_rows: int, fanout: int) -> list[int]:
@@ -85,7 +99,7 @@ def _begin(folder: Path, chosen: Sequence[LiveSegment]) -> str:
 
 
 def _copy(output: Path, chosen: Sequence[LiveSegment]) -> int:
-    rows, token_bytes, parts = parts_of([(segment.segment, segment.all.places) for segment in chosen])
+    rows, token_bytes, parts = _parts_of([(segment.segment, segment.all.places) for segment in chosen])
     dimensions = chosen[0].segment.layout.dimensions
     write_segment(output.with_name(f"{output.name}{UNFINISHED}"), rows, token_bytes, dimensions, parts)
     return len(rows)
@@ -101,3 +115,22 @@ def _finish(index: VectorLog, output: str, inputs: Sequence[str], count: int) ->
     (folder / f"{output}{UNFINISHED}").rename(folder / output)
     index.merged(inputs, SegmentEntry(output, count))
     (folder / MERGE).unlink()
+
+
+def _parts_of(sources: Sequence[tuple[Segment, Places]]) -> tuple[Rows, NDArray[np.int64], Iterable[Part]]:
+    """Rows of several segments as one: rows, bytes of token codes, and the parts, in order."""
+    rows = np.concatenate([segment.rows(places) for segment, places in sources])
+    order = np.argsort(rows, kind="stable")
+    source = np.repeat(np.arange(len(sources)), [len(places) for _, places in sources])[order]
+    place = np.concatenate([places for _, places in sources])[order]
+    sizes = np.concatenate([segment.token_bytes(places) for segment, places in sources])[order]
+
+    def runs() -> Iterable[Part]:
+        cuts = np.flatnonzero(np.diff(source)) + 1
+        edges = np.concatenate([[0], cuts, [len(source)]])
+        for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            for start in range(begin, end, COPY_ROWS):
+                part = slice(start, min(start + COPY_ROWS, end))
+                yield sources[source[start]][0].part(place[part])
+
+    return rows[order], sizes, runs()

@@ -25,7 +25,7 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ SUFFIX = ".seg"
 MERGE = "merge.json"
 UNFINISHED = ".new"
 _HEADER_BYTES = 4096
-_COPY_ROWS = 8192
+COPY_ROWS = 8192
 _ENTRY = np.dtype(
     [
         ("version", "<u4"),
@@ -191,8 +191,8 @@ class Segment:
         entries = self._entries.copy()
         alive: Flags = entries["check"] != 0
         alive[buried] = False
-        for start in range(0, len(entries), _COPY_ROWS):
-            kept = start + np.flatnonzero(alive[start : start + _COPY_ROWS])
+        for start in range(0, len(entries), COPY_ROWS):
+            kept = start + np.flatnonzero(alive[start : start + COPY_ROWS])
             if not np.array_equal(
                 _check_entries(self.rows(kept), entries[kept], self._product[kept]), entries["check"][kept]
             ):
@@ -212,8 +212,8 @@ class Segment:
             IndexDamaged: one changed, or the file was cut short meanwhile.
         """
         self._check_whole()
-        for start in range(0, len(places), _COPY_ROWS):
-            part = places[start : start + _COPY_ROWS]
+        for start in range(0, len(places), COPY_ROWS):
+            part = places[start : start + COPY_ROWS]
             self._check_unseen(part, self.vectors[part])
 
     def compare(self, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
@@ -390,22 +390,3 @@ def give_up_merge(folder: Path) -> None:
     (folder / MERGE).unlink(missing_ok=True)
     for path in folder.glob(f"*{SUFFIX}{UNFINISHED}"):
         path.unlink()
-
-
-def parts_of(sources: Sequence[tuple[Segment, Places]]) -> tuple[Rows, NDArray[np.int64], Iterable[Part]]:
-    """Rows of several segments as one: rows, bytes of token codes, and the parts, in order."""
-    rows = np.concatenate([segment.rows(places) for segment, places in sources])
-    order = np.argsort(rows, kind="stable")
-    source = np.repeat(np.arange(len(sources)), [len(places) for _, places in sources])[order]
-    place = np.concatenate([places for _, places in sources])[order]
-    sizes = np.concatenate([segment.token_bytes(places) for segment, places in sources])[order]
-
-    def runs() -> Iterable[Part]:
-        cuts = np.flatnonzero(np.diff(source)) + 1
-        edges = np.concatenate([[0], cuts, [len(source)]])
-        for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            for start in range(begin, end, _COPY_ROWS):
-                part = slice(start, min(start + _COPY_ROWS, end))
-                yield sources[source[start]][0].part(place[part])
-
-    return rows[order], sizes, runs()
