@@ -171,7 +171,8 @@ def _erase(client: Recalld, folder: Path, kept: Sequence[Memory], doomed: Sequen
 
 def _live(kept: Sequence[Memory], gone: set[str]) -> bytes:
     """All that live memories say, in the spellings that are looked for."""
-    said = [f"{memory.text} (corrected)" for memory in kept if memory.id not in gone]
+    texts = [memory.text for memory in kept if memory.id not in gone]
+    said = [*texts, *(f"{text} (corrected)" for text in texts)]
     return b"\x00".join(
         spelt for text in said for spelt in (text.encode(), json.dumps(text).encode(), text.encode("utf-16-le"))
     )

@@ -18,6 +18,7 @@ from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
+from memory.derive import parsed
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.erase import Elsewhere, Erasures, Target
 from memory.export import Exports
@@ -94,7 +95,7 @@ class Service:
         self.vectors = SegmentedVectorIndex(settings.index_dir, self.encoder.dimensions, fingerprint(self.encoder))
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings)
-        self.knowledge = Knowledge(self.clock, self.ids)
+        self.knowledge = make_knowledge(settings, self.clock, self.ids)
         self.changes = ChangeLog(self.clock, self.ids, self.knowledge)
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
@@ -279,6 +280,19 @@ class Service:
 def queue_settings(settings: Settings) -> QueueSettings:
     """The queue's part of the settings."""
     return QueueSettings(lease_s=settings.job_lease_s, attempts_max=settings.job_attempts_max)
+
+
+def make_knowledge(settings: Settings, clock: Clock, ids: IdSource) -> Knowledge:
+    """What learns facts: by rule, and by parser where `settings.parser` says so.
+
+    Raises:
+        FeatureNotInstalled: the parser is not.
+    """
+    if settings.parser == "none":
+        return Knowledge(clock, ids)
+    if not parsed.is_installed():
+        raise FeatureNotInstalled("parser = spacy needs a package: pip install 'recalld[parser]'")
+    return Knowledge(clock, ids, parsed.ParsedFacts().read_both, parsed.DERIVER)
 
 
 def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:

@@ -88,6 +88,9 @@ class Settings(BaseSettings, Limits):
     )
     consolidation_idle_s: float = Field(30.0, ge=0, description="pause in writing after which `idle` begins")
     nightly_hour: int = Field(3, ge=0, le=23, description="hour (UTC) from which the day's nightly jobs are done")
+    parser: Literal["none", "spacy"] = Field(
+        "none", description="what reads facts about others besides the rules (`pip install 'recalld[parser]'`)"
+    )
     summary_tokens: int = Field(160, ge=16, le=4096, description="longest session summary")
     retention_days: int = Field(30, ge=0, description="how long a forgotten memory is kept before it is erased")
     job_lease_s: float = Field(30.0, ge=1, description="how long a worker that says nothing keeps a job")
