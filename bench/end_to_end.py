@@ -32,7 +32,8 @@ from bench.ingest import RECALL_LIMIT, resident_mb
 from bench.metrics import percentiles
 from bench.runner import Options, say
 from memory.model import Item
-from recalld.bootstrap import Parts, Service, make_encoder
+from recalld.bootstrap import Parts, Service
+from recalld.bootstrap.making import make_encoder
 from recalld.core.access import DEFAULT_NAMESPACE, Principal
 from recalld.core.config import Settings, load_settings, server_environment
 from recalld.demo import Server

@@ -15,7 +15,7 @@ from bench.index_engines import OURS, PEERS, Engine, Ours, OursTogether, Tags, W
 from bench.runner import Options
 from bench.vector_index import ASKED, K, compare
 from bench.vectors import nearest, vectors
-from recalld.bootstrap import make_encoder
+from recalld.bootstrap.making import make_encoder
 from recalld.core.config import load_settings
 
 TENANTS, WINDOWS = 10, 10

@@ -28,7 +28,7 @@ from compress.vectors.distortion import measure
 from compress.vectors.fastscan import FastScan
 from compress.vectors.gaussian_pq import GaussianPQ
 from compress.vectors.registry import CODECS
-from recalld.bootstrap import make_encoder
+from recalld.bootstrap.making import make_encoder
 from recalld.core.config import load_settings
 from retrieval.ports import Floats, Rows
 

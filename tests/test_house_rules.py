@@ -408,11 +408,11 @@ CASES = (
         bad=(
             ("memory/a.py", LATE.format("torch")),
             ("memory/a.py", "class A:\n    def f(self):\n        if x:\n            from memory import b"),
-            ("recalld/bootstrap.py", LATE.format("json")),
+            ("recalld/bootstrap/making.py", LATE.format("json")),
             ("recalld/cli/a.py", LATE.format("recalld.core.errors")),
         ),
         good=(
-            ("recalld/bootstrap.py", LATE.format("torch.nn")),
+            ("recalld/bootstrap/making.py", LATE.format("torch.nn")),
             ("recalld/cli.py", LATE.format("sentence_transformers")),
             ("recalld/cli/serve.py", "def f():\n    from api import app"),
             ("memory/a.py", "try:\n    import torch\nexcept ImportError:\n    torch = None"),

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import click
 
-from recalld.bootstrap import local_weights
+from recalld.bootstrap.making import local_weights
 from recalld.cli.output import console, json_option, show_json
 from recalld.core.config import load_settings, server_environment
 from recalld.core.errors import FeatureNotInstalled, ModelMissing, Unavailable

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import click
 
-from recalld.bootstrap import local_weights, make_encoder
+from recalld.bootstrap.making import local_weights, make_encoder
 from recalld.cli.output import json_option, plain, show, show_json
 from recalld.core import access
 from recalld.core.addresses import is_loopback

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from memory.model import Item
-from recalld import bootstrap
-from recalld.bootstrap import Parts, Service, make_encoder, make_llm
+from recalld.bootstrap import Parts, Service, making
+from recalld.bootstrap.making import make_encoder, make_llm
 from recalld.core import access
 from recalld.core.access import Principal
 from recalld.core.config import Settings
@@ -30,7 +30,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes packages look as if they were not installed."""
 
     def hide(*names: str) -> None:
-        monkeypatch.setattr(bootstrap, "find_spec", lambda name: None if name in names else object())
+        monkeypatch.setattr(making, "find_spec", lambda name: None if name in names else object())
 
     return hide
 

@@ -10,7 +10,7 @@ import pytest
 from recalld_client import Recalld
 
 from recalld import demo
-from recalld.bootstrap import local_weights
+from recalld.bootstrap.making import local_weights
 from recalld.core.config import load_settings
 from recalld.core.errors import FeatureNotInstalled, ModelMissing, Unavailable
 from tests.processes import environment, run_recalld

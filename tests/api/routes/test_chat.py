@@ -9,8 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from memory.chat import PROMPT
-from recalld import bootstrap
-from recalld.bootstrap import Parts
+from recalld.bootstrap import Parts, making
 from recalld.core.errors import UpstreamError
 from recalld.llm.ports import ChatMessage, Chunk, GenerationSettings, Usage
 from recalld.llm.scripted import ScriptedModel
@@ -517,8 +516,8 @@ def test_without_the_local_model_it_says_what_to_install_or_to_pull(
     assert "RECALLD_LLM" in refusal(start(llm="none"), "not_installed")
     local = start(llm="smollm2")
     with monkeypatch.context() as without_torch:
-        without_torch.setattr(bootstrap, "find_spec", lambda name: None)
+        without_torch.setattr(making, "find_spec", lambda name: None)
         assert "pip install 'recalld[llm]'" in refusal(local, "not_installed")
-    monkeypatch.setattr(bootstrap, "find_spec", lambda name: object())
+    monkeypatch.setattr(making, "find_spec", lambda name: object())
     assert "recalld models pull smollm2" in refusal(local, "model_missing")
     assert local.client().post("/v1/recall", json={"query": "a"}).status_code == 200

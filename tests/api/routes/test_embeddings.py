@@ -9,8 +9,7 @@ import numpy as np
 import openai
 import pytest
 
-from recalld import bootstrap
-from recalld.bootstrap import Parts
+from recalld.bootstrap import Parts, making
 from recalld.core.errors import ModelMissing
 from recalld.llm.scripted import ScriptedModel
 from tests.api.conftest import Running, problem, running_in
@@ -117,14 +116,14 @@ def test_a_chat_model_that_can_not_answer_is_not_listed(
     assert listed(start(llm="none")) == ["hash-256"]
     assert listed(start(llm="openai", llm_model="qwen", llm_url="http://127.0.0.1:1/v1")) == ["qwen", "hash-256"]
     local = start(llm="smollm2")
-    monkeypatch.setattr(bootstrap, "find_spec", lambda name: None)
+    monkeypatch.setattr(making, "find_spec", lambda name: None)
     assert listed(local) == ["hash-256"]
 
     def missing(*_: object) -> Path:
         raise ModelMissing("pull it")
 
-    monkeypatch.setattr(bootstrap, "find_spec", lambda name: object())
-    monkeypatch.setattr(bootstrap, "path_of", missing)
+    monkeypatch.setattr(making, "find_spec", lambda name: object())
+    monkeypatch.setattr(making, "path_of", missing)
     assert listed(local) == ["hash-256"]
-    monkeypatch.setattr(bootstrap, "path_of", lambda *_: Path("smollm2.gguf"))
+    monkeypatch.setattr(making, "path_of", lambda *_: Path("smollm2.gguf"))
     assert listed(local) == ["smollm2", "hash-256"]

@@ -6,7 +6,7 @@ import pytest
 
 from memory.derive import facts, parsed
 from memory.facts import CONFIDENT, Statement
-from recalld.bootstrap import make_knowledge
+from recalld.bootstrap.making import make_knowledge
 from recalld.core.config import Settings
 from recalld.core.errors import FeatureNotInstalled
 from tests.conftest import NOW, SerialIds, SetClock, make_memory

@@ -42,7 +42,7 @@ def state(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
-    monkeypatch.setattr("recalld.bootstrap.find_spec", lambda name: None)
+    monkeypatch.setattr("recalld.bootstrap.making.find_spec", lambda name: None)
 
 
 def test_on_a_new_machine_it_says_what_will_be_made_and_makes_nothing(recalld: CommandLine) -> None:
