@@ -20,7 +20,16 @@ WORD = "sesame"
 JSON = {"Content-Type": "application/json"}
 BODIES = [name for name, sample in SAMPLES.items() if sample is not None]
 NATIVE = [name for name in BODIES if not name.startswith("create_")]
-LISTS = ("list_memories", "list_versions", "list_sources", "list_derived", "list_facts", "list_changes")
+LISTS = (
+    "list_memories",
+    "list_versions",
+    "list_sources",
+    "list_derived",
+    "list_facts",
+    "list_changes",
+    "list_episodes",
+    "get_workspace",
+)
 ITEM: Json = {"text": "a note"}
 
 

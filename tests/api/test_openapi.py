@@ -70,12 +70,14 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
             ("POST", f"/v1/{name}")
             for name in ("memories", "recall", "context", "feedback", "chat/completions", "embeddings")
         ),
-        *(("POST", f"{one}/{name}") for name in ("forget", "restore")),
+        *(("POST", f"{one}/{name}") for name in ("forget", "restore", "fill")),
         ("POST", "/v1/erasures"),
         ("GET", "/v1/export"),
         ("POST", "/v1/import"),
         ("GET", "/v1/erasures/{erasure_id}"),
         ("GET", "/v1/facts"),
+        ("GET", "/v1/episodes"),
+        ("GET", "/v1/workspace"),
         ("GET", "/v1/changes"),
         ("POST", "/v1/changes/{change_id}/undo"),
         ("PATCH", one),
