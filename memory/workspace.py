@@ -151,7 +151,7 @@ def event_of(memory: Memory) -> Event | None:
 def fold(events: Iterable[Event]) -> Workspace:
     """The workspace that events make, in whatever order they are given."""
     alike: defaultdict[Account, list[Event]] = defaultdict(list)
-    for event in events:
+    for event in dict.fromkeys(events):
         alike[event.same].append(event)
     folded = [one for group in alike.values() for one in _reconciled(group)]
     return Workspace(tuple(sorted(folded, key=lambda event: (event.order, event.memory_ids))))
@@ -197,8 +197,8 @@ def _joined(group: Sequence[Event]) -> Event:
     actors = tuple(
         Actor(
             actor.name,
-            next((a.role for e in ordered if (a := e.actor(actor.name)) and a.role), None),
-            next((a.state for e in ordered if (a := e.actor(actor.name)) and a.state), None),
+            actor.role or next((a.role for e in ordered if (a := e.actor(actor.name)) and a.role), None),
+            actor.state or next((a.state for e in ordered if (a := e.actor(actor.name)) and a.state), None),
         )
         for actor in first.actors
     )
