@@ -113,7 +113,7 @@ def look_up(query: str, workspace: Workspace, now: datetime) -> Answer | None:
     undated = _blanked(query, dates)
     asked = undated.lower()
     wanted = next((kind for kind, pattern in _ASKS if pattern.search(asked)), None)
-    if wanted is None or _UNREADABLE.search(asked):
+    if wanted is None or _UNREADABLE.search(_LAST.sub(" ", asked)):
         return None
     reader = _Vocabulary(workspace)
     mentions, left = reader.mentions(_terms_of(undated))

@@ -18,8 +18,9 @@ from typing import Any
 
 from recalld.core.errors import FieldError, InvalidInput
 
+FILLED_CHARS_MAX = 256 * 1024
+"""Of all that is put into one procedure: a long value may stand in many places."""
 _BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SHOWN_CHARS_MAX = 100
 
 
 def placeholders(procedure: Mapping[str, Any]) -> list[str]:
@@ -34,6 +35,12 @@ def placeholders(procedure: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
+def mismatch(procedure: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The names that a procedure needs and are not given, and those that are given and it does not have."""
+    names = placeholders(procedure)
+    return [name for name in names if name not in parameters], [name for name in parameters if name not in names]
+
+
 def fill(procedure: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The task and the steps of a procedure, with values in the place of its parameters.
 
@@ -42,25 +49,27 @@ def fill(procedure: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[st
         parameters: a JSON value for each of `placeholders(procedure)`, and no other.
 
     Raises:
-        InvalidInput: names each that is missing, and each that the procedure does not have.
+        InvalidInput: names each that is missing, and each that the procedure does not have; or they are too long.
     """
-    names = placeholders(procedure)
-    wrong = [
-        FieldError(f"parameters.{name[:_SHOWN_CHARS_MAX]}", "is missing") for name in names if name not in parameters
-    ]
-    wrong += [
-        FieldError(f"parameters.{name[:_SHOWN_CHARS_MAX]}", "is not a parameter of this procedure")
-        for name in parameters
-        if name not in names
-    ]
+    missing, extra = mismatch(procedure, parameters)
+    wrong = [FieldError(f"parameters.{name}", "is missing") for name in missing]
+    wrong += [FieldError(f"parameters.{name}", "is not a parameter of this procedure") for name in extra]
     if wrong:
         raise InvalidInput("; ".join(f"{error.field}: {error.message}" for error in wrong), wrong)
 
+    written = {name: _written(parameters[name]) for name in parameters}
+    left = FILLED_CHARS_MAX
+
     def filled(text: str) -> Any:
+        nonlocal left
+        left -= sum(len(written[name]) for name in _BRACES.findall(text) if name)
+        if left < 0:
+            most = FILLED_CHARS_MAX
+            raise InvalidInput.of("parameters", f"at most {most} characters once filled in", most)
         whole = _BRACES.fullmatch(text)
         if whole is not None and whole[1]:
             return parameters[whole[1]]
-        return _BRACES.sub(lambda found: _written(parameters[found[1]]) if found[1] else found[0][0], text)
+        return _BRACES.sub(lambda found: written[found[1]] if found[1] else found[0][0], text)
 
     done: dict[str, Any] = _each_text(_fillable(procedure), filled)
     # What has to be text stays text, whatever it was filled with.

@@ -18,6 +18,7 @@ from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
+from memory.derive.episodes import FirstPersonEpisodes
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.episodes import Episodes
 from memory.erase import Elsewhere, Erasures, Target
@@ -285,7 +286,8 @@ def queue_settings(settings: Settings) -> QueueSettings:
 
 def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
     """What consolidation derives, in this order."""
-    return (SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens)),)
+    summaries = SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens))
+    return (summaries, FirstPersonEpisodes())
 
 
 def make_encoder(settings: Settings) -> Encoder:

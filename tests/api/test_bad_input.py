@@ -209,6 +209,7 @@ def test_a_field_that_is_missing_is_named(world: World, name: str) -> None:
         "create_chat_completion": ["messages"],
         "create_embeddings": ["input"],
         "erase_memories": ["body"],
+        "find_procedures": ["task"],
         "give_feedback": ["recall_id", "memory_id", "useful"],
     }
     if name == "update_memory":

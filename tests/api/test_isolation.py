@@ -203,7 +203,14 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
     ),
     "create_embeddings": st.fixed_dictionaries({"input": anything(*WORDS)}),
     "consolidate": some(scope=SCOPE),
-    "fill_procedure": some(parameters=some(place=anything("Lisbon"), x=anything(1))),
+    "find_procedures": st.builds(
+        lambda task, more: {"task": task} | more,
+        anything(*WORDS),
+        some(
+            parameters=some(place=anything("Lisbon"), x=anything(1)),
+            **{name: QUESTION[name] for name in ("scope", "as_of", "known_at", "limit", "filter")},
+        ),
+    ),
 }
 PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "user_id": anything("ann", "bob", "x"),

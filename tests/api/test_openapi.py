@@ -68,9 +68,9 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
         *(("GET", f"{one}/{name}") for name in ("history", "sources", "derived")),
         *(
             ("POST", f"/v1/{name}")
-            for name in ("memories", "recall", "context", "feedback", "chat/completions", "embeddings")
+            for name in ("memories", "recall", "context", "procedures", "feedback", "chat/completions", "embeddings")
         ),
-        *(("POST", f"{one}/{name}") for name in ("forget", "restore", "fill")),
+        *(("POST", f"{one}/{name}") for name in ("forget", "restore")),
         ("POST", "/v1/erasures"),
         ("GET", "/v1/export"),
         ("POST", "/v1/import"),
