@@ -8,7 +8,8 @@ Beside them *as turns*: the same memories as turns whose text says all that the 
 - recall@k: the right one (the successful one of two) is among the first k.
 - filled: the steps of the first result, filled, are exactly the steps of the right procedure with each `{name}` written
   out as text by `str.replace`; a wrong first result is not right.
-- successful first: of the tasks with both, those where the successful one stands before the failed one.
+- successful first: of the tasks with both, of which one at least is among the first ten, those where the successful
+  one stands before the failed one.
 """
 
 import json
@@ -96,8 +97,8 @@ def measure(instance: Instance, cases: Sequence[Case], namespace: str, kinds: tu
         if case.parameters and kinds:
             top = instance.of_kinds(namespace, case.request, kinds, 1).results[0].memory.item.frame or {}
             filled.append(_steps(top, case.parameters) == _written_out(case.right, case.parameters))
-        if case.failed is not None:
-            first.append(place < _place(found, case.failed))
+        if case.failed is not None and min(place, other := _place(found, case.failed)) < LIMIT:
+            first.append(place < other)
     shares = {f"recall@{k}": _share([place < k for place in places]) for k in (1, 3)}
     return shares | {"filled": _share(filled) if filled else None, "successful first": _share(first)}
 
