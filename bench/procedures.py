@@ -100,7 +100,7 @@ def measure(instance: Instance, cases: Sequence[Case], namespace: str, kinds: tu
         if case.failed is not None and min(place, other := _place(found, case.failed)) < LIMIT:
             first.append(place < other)
     shares = {f"recall@{k}": _share([place < k for place in places]) for k in (1, 3)}
-    return shares | {"filled": _share(filled) if filled else None, "successful first": _share(first)}
+    return shares | {"filled": _share(filled), "successful first": _share(first)}
 
 
 def _steps(frame: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
@@ -144,5 +144,5 @@ def _place(found: Sequence[str], wanted: Item) -> int:
     return found.index(said) if said in found else LIMIT
 
 
-def _share(values: Sequence[bool]) -> float:
-    return round(sum(values) / len(values), 3)
+def _share(values: Sequence[bool]) -> float | None:
+    return round(sum(values) / len(values), 3) if values else None

@@ -10,7 +10,7 @@ from api.deps import Caller, ServiceDep
 from api.limits import JsonRoute
 from api.routes.recall import ask
 from api.schemas_procedures import ProceduresIn, ProceduresOut
-from memory.ingest import check_json
+from memory.ingest import check_json, check_text
 from recalld.core.errors import InvalidInput
 
 router = APIRouter(prefix="/v1", tags=["procedures"], route_class=JsonRoute)
@@ -20,7 +20,8 @@ router = APIRouter(prefix="/v1", tags=["procedures"], route_class=JsonRoute)
 def find_procedures(body: ProceduresIn, who: Caller, service: ServiceDep) -> ProceduresOut:
     """Procedures for a similar task, best first, those that turned out well before those that failed; filled with
     `parameters` where they take just these."""
-    wrong = check_json(body.parameters or {}, service.settings, "parameters")
+    wrong = check_text(body.task, service.settings.text_bytes_max, "task")
+    wrong += check_json(body.parameters or {}, service.settings, "parameters")
     if wrong:
         raise InvalidInput(f"{wrong[0].field}: {wrong[0].message}", wrong)
     return ProceduresOut.of(ask(service, who, body.to_question()), body.parameters)
