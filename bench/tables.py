@@ -298,9 +298,9 @@ def _change(results: Mapping[str, Any]) -> str:
 
 def _episodes(results: Mapping[str, Any]) -> str:
     lines = [
-        "**Who, where, when, what last**: long stories, the same texts as turns and as episodes with frames, contexts of"
-        f" at most {results['budget']:,} tokens, no LLM; *all of it*: F1 of everything of the kind asked for that the"
-        " context holds; *with care*: of the lines alone that hold all that the question gives",
+        "**Who, where, when, what last**: long stories, the same texts as turns and as episodes with frames, contexts"
+        f" of at most {results['budget']:,} tokens, no LLM; *all of it*: F1 of everything of the kind asked for that"
+        " the context holds; *with care*: of the lines alone that hold all that the question gives",
         "",
         "| events | questions | store | F1, all of it | F1, with care | tokens a query | looked up |",
         "|---|---|---|---|---|---|---|",

@@ -5,20 +5,24 @@ is not read, a new version replaces the old one. What was derived counts only wh
 `as_of` hides what began later, `known_at` what was recorded later.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from memory.facts import plain
 from memory.lifecycle import as_known
-from memory.lookups import Answer, look_up
+from memory.lookups import Answer, Lookups, asked
 from memory.model import Memory, Selection
 from memory.ports import MemoryStore
 from memory.workspace import Event, Standing, event_of, fold, micros
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
+from recalld.core.scope import Scope
 
 EPISODES_READ_MAX = 20_000
 """Of a scope that has more, the newest arrivals."""
+WORKSPACES_KEPT = 16
+"""How many are kept for the next question: each is used only until anything is written anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,21 @@ class LookUp:
     told: tuple[Told, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A workspace as it was at a mark of the store, and the memories that it is of."""
+
+    mark: object
+    lookups: Lookups
+    by_id: Mapping[str, Memory]
+
+
 class Episodes:
     """See the module's docstring."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._kept: dict[object, _Kept] = {}
 
     def select(
         self, store: MemoryStore, who: Principal, wanted: Wanted, limit: int, after: tuple[int, int] | None = None
@@ -115,22 +129,44 @@ class Episodes:
         Args:
             now: the time from which "yesterday" is read; None: the clock's.
         """
-        read = self._read(store, who, wanted)
-        if not read:
+        question = asked(query, now or wanted.as_of or self._clock.now())
+        if question is None:
             return None
-        answer = look_up(query, fold(told.event for told in read), now or wanted.as_of or self._clock.now())
+        kept = self._workspace(store, who, wanted)
+        answer = kept.lookups.answer(question)
         if answer is None:
             return None
-        by_id = {told.memory.id: told.memory for told in read}
-        return LookUp(answer, tuple(Told(by_id[event.memory_ids[0]], event) for event in answer.events))
+        return LookUp(answer, tuple(Told(kept.by_id[event.memory_ids[0]], event) for event in answer.events))
+
+    def _workspace(self, store: MemoryStore, who: Principal, wanted: Wanted) -> _Kept:
+        """The workspace of a selection: read again where anything was written since, else as it was."""
+        scope, asked_for = _within(who, wanted), wanted.selection
+        # A filter is a tree, and seldom the same twice.
+        mark = store.mark() if asked_for.filter is None else None
+        key = (who.namespace, scope, asked_for.known_at, asked_for.derived, wanted.as_of)
+        known = self._kept.get(key)
+        if mark is not None and known is not None and known.mark == mark:
+            return known
+        read = self._read(store, who, wanted)
+        kept = _Kept(mark, Lookups(fold(told.event for told in read)), {told.memory.id: told.memory for told in read})
+        # What expires changes without a write.
+        if mark is not None and all(told.memory.item.expires_at is None for told in read):
+            self._kept.pop(key, None)
+            self._kept[key] = kept
+            for oldest in list(self._kept)[:-WORKSPACES_KEPT]:
+                self._kept.pop(oldest, None)
+        return kept
 
     def _read(self, store: MemoryStore, who: Principal, wanted: Wanted) -> list[Told]:
-        scope = wanted.selection.scope.within(who.bound)
-        selection = replace(wanted.selection, scope=scope, kinds=("episode",))
+        selection = replace(wanted.selection, scope=_within(who, wanted), kinds=("episode",))
         found = store.select(who.namespace, selection, self._clock.now(), EPISODES_READ_MAX)
         known = (known_version(store, memory, selection.known_at) for memory in found)
         events = ((memory, event_of(memory)) for memory in known if memory.state == "active")
         return [Told(memory, event) for memory, event in events if event is not None and wanted.holds(event)]
+
+
+def _within(who: Principal, wanted: Wanted) -> Scope:
+    return wanted.selection.scope.within(who.bound)
 
 
 def known_version(store: MemoryStore, memory: Memory, known_at: datetime | None) -> Memory:

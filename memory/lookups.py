@@ -101,45 +101,42 @@ class _Term:
     word: str
 
 
-def look_up(query: str, workspace: Workspace, now: datetime) -> Answer | None:
-    """The answer to a question; None where it is no look-up.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that may be looked up.
+
+    Attributes:
+        text: the question without its dates, in small letters.
+        now: what begins later is not "last" yet.
+    """
+
+    wanted: Wanted
+    text: str
+    dates: tuple[_Dated, ...]
+    now: datetime
+
+
+def asked(query: str, now: datetime) -> Asked | None:
+    """A question as far as it can be read without the workspace; None where it is no look-up.
 
     Args:
-        now: the time from which "yesterday" is read; what begins later is not "last" yet.
+        now: the time from which "yesterday" is read.
     """
-    if not workspace.events or len(query) > QUERY_CHARS_MAX:
+    if len(query) > QUERY_CHARS_MAX:
         return None
     dates = _dates(query, now)
-    undated = _blanked(query, dates)
-    asked = undated.lower()
-    wanted = next((kind for kind, pattern in _ASKS if pattern.search(asked)), None)
-    if wanted is None or _UNREADABLE.search(_LAST.sub(" ", asked)):
+    text = _blanked(query, dates).lower()
+    wanted = next((kind for kind, pattern in _ASKS if pattern.search(text)), None)
+    if wanted is None or _UNREADABLE.search(_LAST.sub(" ", text)):
         return None
-    reader = _Vocabulary(workspace)
-    mentions, left = reader.mentions(_terms_of(undated))
-    if _SPEAKER.search(asked):
-        mentions.append(reader.speaker)
-    content = frozenset(base(each.term) for each in left if each.word not in _SAYS_NOTHING)
-    newest, oldest = bool(_LAST.search(asked)), bool(_FIRST.search(asked))
-    if not all(mentions) or not content <= reader.words or not (mentions or content or dates or newest or oldest):
-        return None
-    found = [
-        event
-        for event in workspace.events
-        if _tells(event, wanted, mentions)
-        and all(any(_has(event, name) for name in alternatives) for alternatives in mentions)
-        and (not dates or any(_overlaps(event, date) for date in dates))
-        and content <= reader.words_of(event)
-    ]
-    if newest or oldest:
-        found = _extreme(found, now, newest)
-    return Answer(wanted, tuple(found))
+    return Asked(wanted, text, tuple(dates), now)
 
 
-class _Vocabulary:
-    """The names and words of a workspace's events, each phrase read once."""
+class Lookups:
+    """A workspace, ready to be asked: the names and words of its events, each phrase read once."""
 
     def __init__(self, workspace: Workspace) -> None:
+        self._events = workspace.events
         self._read: dict[str, frozenset[str]] = {}
         self._names: dict[tuple[str, ...], set[Named]] = {}
         for event in workspace.events:
@@ -148,25 +145,46 @@ class _Vocabulary:
             if event.place:
                 self._names.setdefault(tuple(terms(plain(event.place))), set()).add(("place", plain(event.place)))
         self._names.pop((), None)
-        self.words = frozenset[str]().union(*map(self.words_of, workspace.events))
+        self._lengths = sorted({len(name) for name in self._names}, reverse=True)
+        self._words = [self._words_of(event) for event in workspace.events]
+        self._known = frozenset[str]().union(*self._words)
 
-    def words_of(self, event: Event) -> frozenset[str]:
-        """The terms of all that an event says."""
+    def answer(self, question: Asked) -> Answer | None:
+        """All events that meet a question; None where a word of it is not understood."""
+        mentions, left = self._mentions(_terms_of(question.text))
+        if _SPEAKER.search(question.text):
+            mentions.append(self._speaker())
+        content = frozenset(base(each.term) for each in left if each.word not in _SAYS_NOTHING)
+        newest, oldest = bool(_LAST.search(question.text)), bool(_FIRST.search(question.text))
+        something = mentions or content or question.dates or newest or oldest
+        if not all(mentions) or not content <= self._known or not something:
+            return None
+        found = [
+            event
+            for event, words in zip(self._events, self._words, strict=True)
+            if _tells(event, question.wanted, mentions)
+            and all(any(_has(event, name) for name in alternatives) for alternatives in mentions)
+            and (not question.dates or any(_overlaps(event, date) for date in question.dates))
+            and content <= words
+        ]
+        if newest or oldest:
+            found = _extreme(found, question.now, newest)
+        return Answer(question.wanted, tuple(found))
+
+    def _words_of(self, event: Event) -> frozenset[str]:
         told = [event.action, event.object, event.place]
         told += [said for actor in event.actors for said in (actor.name, actor.role, actor.state)]
         return frozenset[str]().union(*(self._terms(said) for said in told if said))
 
-    @property
-    def speaker(self) -> list[Named]:
+    def _speaker(self) -> list[Named]:
         """The actors that are whoever asks."""
         return sorted(named for names in self._names.values() for named in names if named[1] in _SELF)
 
-    def mentions(self, question: Sequence[_Term]) -> tuple[list[list[Named]], list[_Term]]:
+    def _mentions(self, question: Sequence[_Term]) -> tuple[list[list[Named]], list[_Term]]:
         """The whole names in a question, longest first, each with who or what it may be; and the terms left."""
         left: list[_Term | None] = list(question)
         found: list[list[Named]] = []
-        lengths = sorted({len(name) for name in self._names}, reverse=True)
-        for length in lengths:
+        for length in self._lengths:
             for at in range(len(left) - length + 1):
                 here = [each for each in left[at : at + length] if each is not None]
                 named = self._names.get(tuple(each.term for each in here)) if len(here) == length else None

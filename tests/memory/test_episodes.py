@@ -212,3 +212,37 @@ def test_an_event_is_one_line(memory: Memory, line: str) -> None:
     assert render_event(event) == f"[{memory.id[-4:]}] {line}\n"
     both = replace(event, memory_ids=("mem_A001", "mem_B002"))
     assert render_event(both) == f"[a001] [b002] {line}\n"
+
+
+def test_a_workspace_that_is_kept_is_that_of_the_rows_as_they_are(told: Service, ask: Ask) -> None:
+    query = "Where was Ann last?"
+    assert ask(query)[0] == ask(query)[0] == ["painted"]
+    (kept,) = add(told, episode(7, actors=actors("Ann"), action="flew", place="Faro", start="2026-03-14T12:00:00Z"))
+    assert ask(query)[0] == ["flew"]
+    with told.write_store() as store:
+        told.memories.set_state(store, WHO, kept.id, "forgotten")
+        # Within the transaction that forgot it, before anybody else can see that.
+        assert asked(store, told.episodes, query, replace(ALL, selection=Selection(derived=False))) != [kept.id]
+    assert ask(query)[0] == ["painted"]
+
+
+def test_what_expires_is_gone_without_a_write(told: Service, ask: Ask) -> None:
+    soon = told.clock.now() + timedelta(hours=1)
+    item = episode(7, actors=actors("Ann"), action="flew", place="Faro", start="2026-03-14T12:00:00Z").item
+    with told.write_store() as store:
+        told.memories.add(store, WHO, [replace(item, expires_at=soon)])
+    assert ask("Where was Ann last?")[0] == ["flew"]
+    told.clock.advance(hours=2)  # type: ignore[attr-defined]
+    assert ask("Where was Ann last?")[0] == ["painted"]
+
+
+def test_a_mark_names_a_state_of_the_memories(told: Service) -> None:
+    with told.read_store() as store:
+        first = store.mark()
+    with told.read_store() as store:
+        assert store.mark() == first is not None
+    with told.write_store() as store:
+        assert store.mark() is None
+        store.insert("other", [episode(8)])
+    with told.read_store() as store:
+        assert store.mark() != first

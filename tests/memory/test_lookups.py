@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memory.lookups import Answer, look_up
+from memory.lookups import Answer, Lookups, asked
 from memory.verbs import base
 from memory.workspace import Workspace, fold
 from tests.memory.test_workspace import actors, episode, folded
@@ -27,6 +27,11 @@ def story() -> Workspace:
         episode(7, actors=actors("Bob"), action="rowed", place="Porto", start="2026-06-05T10:00:00Z",
                 end="2026-06-07T10:00:00Z"),
     )  # fmt: skip
+
+
+def look_up(query: str, workspace: Workspace, now: datetime) -> Answer | None:
+    question = asked(query, now)
+    return None if question is None else Lookups(workspace).answer(question)
 
 
 def numbers(answer: Answer | None) -> list[int] | None:

@@ -7,7 +7,7 @@ import pytest
 
 from memory.derive.episodes import DERIVER, FirstPersonEpisodes
 from memory.frames import check_frame
-from memory.lookups import look_up
+from memory.lookups import Lookups, asked
 from memory.model import Memory, Selection
 from memory.workspace import event_of, fold
 from recalld.bootstrap import Service
@@ -66,7 +66,9 @@ def test_whoever_has_no_name_is_the_user_who_asks() -> None:
     assert found["actors"] == [{"name": "user"}]
     event = event_of(make_memory(1, kind="episode", frame=found))
     assert event is not None
-    answer = look_up("What did I buy yesterday?", fold([event]), TODAY)
+    question = asked("What did I buy yesterday?", TODAY)
+    assert question is not None
+    answer = Lookups(fold([event])).answer(question)
     assert answer is not None
     assert answer.events == (event,)
 
