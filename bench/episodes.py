@@ -136,6 +136,7 @@ def _summary(questions: Sequence[Asked], found: Sequence[dict[str, float]]) -> d
         "all": _means([each for _, each in pairs]),
         "worded as look-ups expect": _means([each for asked, each in pairs if not asked.free]),
         "worded otherwise": _means([each for asked, each in pairs if asked.free]),
+        "looked up": _means([each for each in found if each["looked up"]]),
         "answered by nothing": _means([each for asked, each in pairs if not asked.truth]),
         "by shape": {shape: _means([each for asked, each in pairs if asked.shape == shape]) for shape in shapes},
         "ms": percentiles([each["ms"] for each in found]),
