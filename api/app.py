@@ -11,7 +11,19 @@ from fastapi import FastAPI
 from api import errors
 from api.limits import BodyLimit, HostGuard, Observe
 from api.metrics import Metrics
-from api.routes import chat, embeddings, erasures, jobs, knowledge, memories, move, recall, system
+from api.routes import (
+    chat,
+    embeddings,
+    episodes,
+    erasures,
+    jobs,
+    knowledge,
+    memories,
+    move,
+    procedures,
+    recall,
+    system,
+)
 from api.schemas import ProblemOut
 from recalld import __version__
 from recalld.bootstrap import Service
@@ -61,6 +73,8 @@ def create_app(service: Service) -> FastAPI:
     app.state.job_streams = jobs.Streams()
     metrics = Metrics(lambda: _waiting(service), lambda: _jobs(service))
     app.include_router(memories.router)
+    app.include_router(procedures.router)
+    app.include_router(episodes.router)
     app.include_router(erasures.router)
     app.include_router(move.router)
     app.include_router(recall.router)

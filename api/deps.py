@@ -139,16 +139,23 @@ async def _idempotent(
 Once = Annotated[Idempotent, Depends(_idempotent)]
 
 
-def encode_cursor(list_name: str, place: int | None) -> str | None:
+def encode_cursor(list_name: str, place: int | tuple[int, ...] | None) -> str | None:
     """An opaque cursor for a place in a list; `list_name` names the list, namespace included."""
     if place is None:
         return None
-    raw = place.to_bytes(8, "big")
+    numbers = (place,) if isinstance(place, int) else place
+    raw = b"".join(number.to_bytes(8, "big") for number in numbers)
     return base64.urlsafe_b64encode(raw + _seal(list_name, raw)).decode().rstrip("=")
 
 
 def decode_cursor(list_name: str, cursor: str | None) -> int | None:
-    """The place that a cursor of this list names.
+    """The place that a cursor of this list names; see `decode_places`."""
+    places = decode_places(list_name, cursor, 1)
+    return None if places is None else places[0]
+
+
+def decode_places(list_name: str, cursor: str | None, count: int) -> tuple[int, ...] | None:
+    """The place that a cursor of this list names, in a list whose places are `count` numbers.
 
     Raises:
         InvalidInput: the list did not give it.
@@ -160,10 +167,10 @@ def decode_cursor(list_name: str, cursor: str | None) -> int | None:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except ValueError:
         raise wrong from None
-    place = int.from_bytes(raw[:8], signed=True)
-    if len(raw) != 16 or place < 0 or encode_cursor(list_name, place) != cursor:
+    places = tuple(int.from_bytes(raw[8 * at : 8 * at + 8], signed=True) for at in range(count))
+    if len(raw) != 8 * count + 8 or min(places) < 0 or encode_cursor(list_name, places) != cursor:
         raise wrong
-    return place
+    return places
 
 
 def _seal(list_name: str, raw: bytes) -> bytes:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from memory.model import Item
-from memory.recall import Question, Recall, Recaller
+from memory.context import Context
+from memory.model import Item, Kind
+from memory.recall import Question, Recall, Recaller, context_of
 from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.config import load_settings
@@ -20,6 +21,7 @@ from retrieval.pipeline import Pipeline
 from retrieval.weights import PipelineSettings
 
 BATCH_ITEMS = 100
+CONTEXT_LIMIT = 50
 
 
 class Instance:
@@ -50,6 +52,19 @@ class Instance:
         """One recall in a namespace."""
         with self._service.read_store() as store:
             return recaller.recall(store, Principal(namespace), Question(query, limit=limit, now=now))
+
+    def of_kinds(self, namespace: str, query: str, kinds: tuple[Kind, ...], limit: int) -> Recall:
+        """One recall of these kinds in a namespace."""
+        with self._service.read_store() as store:
+            asked = Question(query, limit=limit, kinds=kinds)
+            return self._service.recaller.recall(store, Principal(namespace), asked)
+
+    def context(self, namespace: str, query: str, now: datetime | None, token_budget: int) -> tuple[Recall, Context]:
+        """One context in a namespace, as `/v1/context` makes it, and the recall behind it."""
+        asked = Question(query, limit=CONTEXT_LIMIT, now=now)
+        with self._service.read_store() as store:
+            answer = self._service.recaller.recall(store, Principal(namespace), asked)
+        return answer, context_of(answer, token_budget, self._service.token_counter())
 
     def close(self) -> None:
         """Let go of everything."""

@@ -9,6 +9,7 @@ from bench import (
     corpora,
     durability,
     end_to_end,
+    episodes,
     erase,
     facts,
     filtered,
@@ -18,6 +19,7 @@ from bench import (
     longmemeval,
     move,
     multihop,
+    procedures,
     vector_index,
 )
 from bench.datasets import BEAM_SIZES
@@ -38,6 +40,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "change": Benchmark("links between turns that disagree, and what supersedes what", change.run),
     "facts": Benchmark(
         "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
+    ),
+    "episodes": Benchmark("who, where, when and what last: the workspace beside plain recall", episodes.run),
+    "procedures": Benchmark(
+        "procedures and rationales: the right one, filled rightly, successful first", procedures.run
     ),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),

@@ -296,6 +296,45 @@ def _change(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _episodes(results: Mapping[str, Any]) -> str:
+    lines = [
+        "**Who, where, when, what last**: long stories, the same texts as turns and as episodes with frames, contexts"
+        f" of at most {results['budget']:,} tokens, no LLM; *all of it*: F1 of everything of the kind asked for that"
+        " the context holds; *with care*: of the lines alone that hold all that the question gives",
+        "",
+        "| events | questions | store | F1, all of it | F1, with care | tokens a query | looked up |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for story in results["stories"].values():
+        for part in ("all", "worded as look-ups expect", "worded otherwise"):
+            for store in ("plain", "workspace"):
+                found = story[store][part]
+                lines.append(
+                    f"| {story['events']:,} | {part} ({found['n']}) | {store} | {found['f1']:.3f}"
+                    f" | {found['f1 with care']:.3f} | {found['tokens']:.0f} | {found['looked up']:.0%} |"
+                )
+    return "\n".join(lines)
+
+
+def _procedures(results: Mapping[str, Any]) -> str:
+    lines = [
+        "**The right procedure, the right rationale**, for requests in other words; *filled*: the steps of the first"
+        " result with the request's values are exactly right; *as turns*: the same texts, recalled as turns are",
+        "",
+        "| | requests | memories | recall@1 | recall@3 | filled | successful before failed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind, found in results.items():
+        for way in ("ours", "as turns"):
+            told = found[way]
+            filled = "" if told["filled"] is None else f"{told['filled']:.3f}"
+            lines.append(
+                f"| {kind}s, {way} | {found['requests']} | {found['memories']} | {told['recall@1']:.3f}"
+                f" | {told['recall@3']:.3f} | {filled} | {told['successful first']:.3f} |"
+            )
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
@@ -307,6 +346,8 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "filtered": _filtered,
     "facts": _facts,
     "change": _change,
+    "episodes": _episodes,
+    "procedures": _procedures,
     "ingest": _ingest,
     "end_to_end": _end_to_end,
     "durability": _durability,

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.resources import files
 
-from memory.context import Context, TokenCounter, pack
+from memory.context import Context, TokenCounter
 from memory.model import Item
 from memory.ports import Store
-from memory.recall import Question, Recall, Recaller
+from memory.recall import Question, Recall, Recaller, context_of
 from recalld.core.access import Principal
 from recalld.core.errors import InvalidInput
 from recalld.core.scope import EVERYTHING, Scope
@@ -62,8 +62,7 @@ def prepare(store: Store, recaller: Recaller, who: Principal, turn: ChatTurn, mo
     counter = TokenCounter(model.tokenizer_name, model.count_tokens)
     taken = model.count_prompt_tokens((ChatMessage("system", f"{PROMPT}\n\n"), *turn.messages))
     room = model.context_tokens_max - taken - turn.reply_tokens
-    memories, passages = [hit.memory for hit in recall.results], [hit.passage for hit in recall.results]
-    context = pack(memories, min(turn.token_budget, max(0, room)), counter, passages)
+    context = context_of(recall, min(turn.token_budget, max(0, room)), counter)
     if not context.blocks:
         return Prepared(turn.messages, recall, context)
     told = ChatMessage("system", f"{PROMPT}\n\n{context.text}")

@@ -6,6 +6,9 @@ be used again.
 Its citation is therefore a tag made from the memory's id (`[7q4k]`), not a number. Of 30 memories two have the same
 tag once in 2,400 contexts; `Block.memory_ids` tells them apart.
 
+An event that the workspace answers a question with is told by its frame, in one short line, and cites every memory that
+tells it.
+
 Invariants: the tokens of the whole text, counted by the tokenizer that is named, are at most the budget; a block that
 does not fit is left out whole and a smaller one may still fit, but the first one is cut to fit rather than return
 nothing; memory text is data: its line breaks are folded, so that it can not pass for the frame around it.
@@ -15,8 +18,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from memory.model import Memory
+from memory.workspace import Actor, Event
 
 TAG_CHARS = 4
 TOKENS_OF_A_CUT_MIN = 24
@@ -56,6 +61,7 @@ def pack(
     token_budget: int,
     counter: TokenCounter,
     passages: Sequence[tuple[int, int] | None] | None = None,
+    events: Sequence[Event | None] | None = None,
 ) -> Context:
     """Fill the budget with memories, best first.
 
@@ -63,18 +69,20 @@ def pack(
         memories: in order of preference.
         token_budget: at most so many tokens of `counter` in the text.
         passages: of each memory, the characters [start, end) of its text that are given; None: all of it.
+        events: of each memory, the event that is told in the place of its text; None: none.
     """
     blocks: list[Block] = []
     left = token_budget
-    for memory, passage in zip(memories, passages or [None] * len(memories), strict=True):
+    nothing = [None] * len(memories)
+    for memory, passage, event in zip(memories, passages or nothing, events or nothing, strict=True):
         said = memory.item.text if passage is None else memory.item.text[slice(*passage)]
-        piece = render(memory, said)
+        piece = render(memory, said) if event is None else render_event(event)
         tokens = counter.count(piece)
         if tokens > left and not blocks:
             piece = _cut(memory, said, token_budget, counter)
             tokens = counter.count(piece)
         if piece and tokens <= left:
-            blocks.append(Block(piece, (memory.id,), tokens))
+            blocks.append(Block(piece, (memory.id,) if event is None else event.memory_ids, tokens))
             left -= tokens
     text = "".join(block.text for block in blocks)
     while blocks and counter.count(text) > token_budget:
@@ -82,9 +90,9 @@ def pack(
     return Context(text, tuple(blocks), counter.count(text) if text else 0, counter.name)
 
 
-def tag(memory: Memory) -> str:
+def tag(memory_id: str) -> str:
     """The citation of a memory: the end of its id, in lower case."""
-    return memory.id[-TAG_CHARS:].lower()
+    return memory_id[-TAG_CHARS:].lower()
 
 
 def render(memory: Memory, text: str | None = None) -> str:
@@ -94,7 +102,32 @@ def render(memory: Memory, text: str | None = None) -> str:
     who = item.speaker or item.role or (item.kind if item.kind != "turn" else None)
     head = ", ".join(_fold(part) for part in (when, who) if part)
     said = _fold(item.text if text is None else text)
-    return f"[{tag(memory)}] {head}: {said}\n" if head else f"[{tag(memory)}] {said}\n"
+    return f"[{tag(memory.id)}] {head}: {said}\n" if head else f"[{tag(memory.id)}] {said}\n"
+
+
+def render_event(event: Event) -> str:
+    """An event as one line: `[7q4k] 2026-05-03, Blue Café: Ann (guide), Bob: painted a mural`"""
+    parts = (_when(event), event.place, ", ".join(map(_actor, event.actors)))
+    where, who = ", ".join(_fold(part) for part in parts[:2] if part), _fold(parts[2])
+    did = _fold(" ".join(part for part in (event.action, event.object) if part))
+    cited = " ".join(f"[{tag(memory_id)}]" for memory_id in event.memory_ids)
+    return f"{cited} {': '.join(part for part in (where, who, did) if part)}\n"
+
+
+def _when(event: Event) -> str | None:
+    """The day, or the days, by the clock of the place; the time of day where one is told."""
+    if not event.dated:
+        return None
+    start, day = event.start, event.start.date().isoformat()
+    if event.end is None or event.end - start < timedelta(days=1):
+        return day if not (start.hour or start.minute) else f"{day} {start:%H:%M}"
+    last = (event.end - timedelta(microseconds=1)).date().isoformat()
+    return day if last == day else f"{day} to {last}"
+
+
+def _actor(actor: Actor) -> str:
+    known = "; ".join(part for part in (actor.role, actor.state) if part)
+    return f"{actor.name} ({known})" if known else actor.name
 
 
 def _cut(memory: Memory, text: str, token_budget: int, counter: TokenCounter) -> str:

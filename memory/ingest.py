@@ -6,7 +6,8 @@ passage of it at a time (`retrieval.passages`; a text of up to some 1,200 charac
 
 - full text: speaker, text and date words, because questions name people and dates;
 - vector: the last question of the turn before, then the text, because "Yes, last summer" says nothing by itself; a
-  later passage of a document follows its title, for the same reason.
+  later passage of a document follows its title, for the same reason;
+- of a procedure or a rationale both see the task or the question that it is for: that is what it is looked for by.
 
 Source of the figures behind both: the LoCoMo benchmark in `bench/results`.
 """
@@ -18,7 +19,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from memory.frames import check_frame
 from memory.model import FRAME_KINDS, Item, Memory
+from memory.outcomes import subject_of
 from recalld.core.config import Limits
 from recalld.core.errors import FieldError, InvalidInput
 from retrieval.analysis import terms
@@ -77,10 +80,11 @@ def check_item(item: Item, limits: Limits, at: str = "") -> list[FieldError]:
         )
     wrong += check_json(item.metadata, limits, f"{dot}metadata")
     if item.frame is not None:
-        wrong += check_json(item.frame, limits, f"{dot}frame")
+        unfit = check_json(item.frame, limits, f"{dot}frame")
         if item.kind not in FRAME_KINDS:
             kinds = ", ".join(sorted(FRAME_KINDS))
-            wrong.append(FieldError(f"{dot}frame", f"only a memory of kind {kinds} has one"))
+            unfit.append(FieldError(f"{dot}frame", f"only a memory of kind {kinds} has one"))
+        wrong += unfit or check_frame(item.kind, item.frame, f"{dot}frame")
     return wrong
 
 
@@ -137,7 +141,11 @@ def lexical_terms(memory: Memory) -> list[list[str]]:
     """The analysed terms that full text keeps of each passage of a memory, repeats included."""
     item = memory.item
     date = None if item.occurred_at is None else date_words(item.occurred_at)
-    return [terms("\n".join(part for part in (item.speaker, said, date) if part)) for said in _passages(item.text)]
+    subject = subject_of(item)
+    if subject is not None and subject in item.text:
+        subject = None
+    said = _passages(item.text)
+    return [terms("\n".join(part for part in (subject, item.speaker, each, date) if part)) for each in said]
 
 
 def date_words(moment: datetime) -> str:
@@ -154,10 +162,13 @@ def embedded_texts(memory: Memory, previous: Memory | None) -> list[str]:
     asked = last_question(previous.item.text) if previous is not None else None
     if previous is not None and asked:
         asked = without_vocatives(asked, item.speaker)
-    title = _title(item.text) if item.kind == "document" else None
+    subject = subject_of(item)
+    title = _title(item.text) if item.kind == "document" else subject
     first, *later = _passages(item.text)
     if previous is not None and previous.item.speaker != item.speaker:
         first = without_vocatives(first, previous.item.speaker)
+    if subject is not None:
+        first = subject
     return [f"{asked} {first}" if asked else first, *(f"{title}\n{part}" if title else part for part in later)]
 
 

@@ -76,6 +76,11 @@ class MemoryStore(Protocol):
         """Derived facts of exactly this scope whose metadata names one of these slots, in any state, by row."""
         ...
 
+    def mark(self) -> object | None:
+        """What names the state of all memories, whoever wrote them: equal marks, equal memories. None: it is not known,
+        as in a transaction that writes."""
+        ...
+
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
         """Every version, newest first; empty where there is no such memory."""
         ...

@@ -4,6 +4,10 @@ SQL decides which rows may be seen before the search and is asked again after it
 it, so a row that was forgotten or erased meanwhile is left out, whatever an index still says. A recall sees its
 caller's own writes: full text has them at once, and of the rows whose vectors are still in the outbox it encodes up
 to a stated number of passages itself and says how many rows are left (`pending`).
+
+A question that the workspace of episodes answers (`memory.lookups`) has those episodes first, and nothing else in its
+context: they are all that meets it. Where only procedures or rationales are asked for, those that turned out well come
+before those that are as similar and did not.
 """
 
 from collections.abc import Sequence
@@ -14,11 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from memory.context import Context, TokenCounter, pack
+from memory.episodes import Episodes, LookUp, Told, Wanted, known_version
 from memory.indexing import Indexer
 from memory.ingest import check_text
-from memory.lifecycle import as_known
 from memory.model import SOURCE_KINDS, Kind, Memory, Selection
+from memory.outcomes import TRIED_KINDS, tally, worth
 from memory.ports import Searchable, Store
+from memory.workspace import Event
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
 from recalld.core.config import Limits
@@ -32,6 +39,12 @@ from retrieval.passages import PASSAGE_BITS, Passage, key, passage_of, row_of, r
 from retrieval.pipeline import Candidate, Pipeline
 from retrieval.plan import Plan, plan
 from retrieval.ports import Rows
+from retrieval.weights import TASKS
+
+TRIED_MAX = 30
+"""How many procedures or rationales are compared by how they turned out."""
+LOOKED_UP = 0.95
+"""The relevance of what the workspace answers: how often it is right (`bench/results/episodes.json`), rounded down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,7 @@ class Hit:
     Attributes:
         passage: characters [start, end) of its text, the part that answers best; None for a memory of one passage.
         features: what its relevance was read from.
+        event: what it tells, where the workspace answers the question with it.
     """
 
     memory: Memory
@@ -71,6 +85,7 @@ class Hit:
     signals: dict[str, float]
     passage: tuple[int, int] | None = None
     features: dict[str, float] = field(default_factory=dict)
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,10 @@ class Recaller:
         self._ids = ids
         self.limits = limits
         self._pending_encode_max = pending_encode_max
+        self._episodes = Episodes(clock)
+        # Tries of one task are alike, and none goes behind another for it.
+        by_task = replace(pipeline.settings, people=TASKS, assistant=TASKS, documents=TASKS, distinct=False, hops=False)
+        self._tried = pipeline.with_settings(by_task)
 
     def recall(self, store: Store, who: Principal, question: Question) -> Recall:
         """Rank the memories that `who` may see.
@@ -141,19 +160,35 @@ class Recaller:
             columns, store.lexical(scope), describe, vectors=fresh.vectors, codes=fresh.codes, nudges=nudges
         )
         asked = plan(question.query, question.now or now)
-        candidates = self._pipeline.search(who.namespace, asked, corpus, question.limit)
+        tried = bool(question.kinds) and TRIED_KINDS.issuperset(question.kinds)
+        pipeline, most = (self._tried, max(question.limit, TRIED_MAX)) if tried else (self._pipeline, question.limit)
+        candidates = pipeline.search(who.namespace, asked, corpus, most)
         describe([key(candidate.row) for candidate in candidates])
         hits = [_hit(loaded[candidate.row], candidate) for candidate in candidates]
+        if tried:
+            hits = by_outcome(store, hits, question.known_at)[: question.limit]
+        looked_up = self._look_up(store, who, question, selection)
+        if looked_up is not None:
+            hits = _with_looked_up(looked_up.told, hits)[: question.limit]
         best = max((hit.relevance for hit in hits), default=0.0)
+        # Where only episodes are asked for, the workspace has seen all of them.
+        none = looked_up is not None and not looked_up.told and question.kinds == ("episode",)
         took_ms = (perf_counter() - started) * 1000
         return Recall(
             self._ids.new("rec"),
             hits,
-            best >= self._pipeline.settings.relevant_from,
+            best >= self._pipeline.settings.relevant_from and not none,
             len(found.pending) - len(newest),
             took_ms,
-            self._explain(asked, corpus) if question.explain else {},
+            self._explain(pipeline, asked, corpus, looked_up) if question.explain else {},
         )
+
+    def _look_up(self, store: Store, who: Principal, question: Question, selection: Selection) -> LookUp | None:
+        """What the workspace answers; `as_of` is then on when something happened, and not on when it was told."""
+        if question.kinds and "episode" not in question.kinds:
+            return None
+        wanted = Wanted(replace(selection, as_of=None), as_of=question.as_of)
+        return self._episodes.look_up(store, who, wanted, question.query, question.now)
 
     def _check(self, question: Question) -> None:
         wrong = check_text(question.query, self.limits.text_bytes_max, "query")
@@ -167,23 +202,49 @@ class Recaller:
         loaded = store.load(namespace, rows)
         if known_at is None:
             return loaded
-        return {row: _as_known(store, memory, known_at) for row, memory in loaded.items()}
+        return {row: known_version(store, memory, known_at) for row, memory in loaded.items()}
 
-    def _explain(self, asked: Plan, corpus: Corpus) -> dict[str, Any]:
+    def _explain(self, pipeline: Pipeline, asked: Plan, corpus: Corpus, looked_up: LookUp | None) -> dict[str, Any]:
         profile = corpus.profile()
         return {
             "profile": profile,
-            "weights": asdict(getattr(self._pipeline.settings, profile)),
+            "weights": asdict(getattr(pipeline.settings, profile)),
             "terms": list(asked.terms),
             "searched": len(np.unique(rows_of(corpus.rows))),
+            "looked_up": None if looked_up is None else looked_up.answer.wanted,
         }
 
 
-def _as_known(store: Store, memory: Memory, known_at: datetime) -> Memory:
-    """The version that was current at `known_at`."""
-    if memory.recorded_at <= known_at:
-        return memory
-    return as_known(store.history(memory.namespace, memory.id), known_at)
+def context_of(answer: Recall, token_budget: int, counter: TokenCounter) -> Context:
+    """A recall as a text for a prompt: what the workspace answers, where it does, else all that was recalled."""
+    hits = [hit for hit in answer.results if hit.event is not None] or answer.results
+    return pack(
+        [hit.memory for hit in hits],
+        token_budget,
+        counter,
+        [hit.passage for hit in hits],
+        [hit.event for hit in hits],
+    )
+
+
+def by_outcome(store: Store, hits: Sequence[Hit], known_at: datetime | None = None) -> list[Hit]:
+    """The same in the order of similarity and of how each turned out, as far as was known at `known_at`."""
+    told: list[Hit] = []
+    for hit in hits:
+        history = store.history(hit.memory.namespace, hit.memory.id) if hit.memory.version > 1 else [hit.memory]
+        known = [each for each in history if known_at is None or each.recorded_at <= known_at] or history[-1:]
+        added = worth(tally(known))
+        told.append(replace(hit, score=hit.score + added, signals=hit.signals | {"outcome": round(added, 4)}))
+    return sorted(told, key=lambda hit: -hit.score)
+
+
+def _with_looked_up(told: Sequence[Told], hits: Sequence[Hit]) -> list[Hit]:
+    """What was looked up, in the order of time, before all else."""
+    known = {one.memory.id for one in told}
+    others = [hit for hit in hits if hit.memory.id not in known]
+    score = max((hit.score for hit in hits), default=0.0) + 1.0
+    first = [Hit(one.memory, score, LOOKED_UP, {"workspace": 1.0}, event=one.event) for one in told]
+    return first + others
 
 
 def _newest(found: Searchable, passages_max: int) -> Rows:

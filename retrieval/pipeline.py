@@ -131,6 +131,10 @@ class Pipeline:
         self._dense_settings = dense
         self.settings = settings
 
+    def with_settings(self, settings: PipelineSettings) -> "Pipeline":
+        """The same encoder and index, ranked by other settings."""
+        return Pipeline(self._encoder, self._vectors, settings, self._relevance, self._dense_settings)
+
     def search(self, namespace: str, query: Plan, corpus: Corpus, limit: int) -> list[Candidate]:
         """The best `limit` memories of `corpus`, best first: `limit` of them when so many exist."""
         if not len(corpus.rows):

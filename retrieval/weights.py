@@ -70,6 +70,8 @@ ASSISTANT = Weights(
     session=0.5,
 )
 DOCUMENTS = Weights(late=0.4, dense=1.0, lexical=0.2, date=1.0)
+TASKS = Weights(late=0.7, dense=1.0, lexical=0.3)
+"""For what is looked for by what it is for: procedures by their task, rationales by their question."""
 
 
 @dataclass(frozen=True, slots=True)

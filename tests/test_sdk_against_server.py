@@ -137,6 +137,24 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp
     assert drive(alice, "restore", first.id).state == "active"
     facts = drive(alice, "facts", subject="Alice", predicate="lives in", as_of=later, known_at=later, limit=5)
     assert [(fact.text, fact.frame) for fact in facts] == [("Alice lives in Lisbon.", frame)]
+    deed = {"actors": [{"name": "Ann", "role": "guide"}], "action": "sang", "place": "Porto",
+            "time": {"start": "2026-03-03T10:00:00Z"}}  # fmt: skip
+    sang = drive(alice, "add", "Ann sang in Porto.", kind="episode", frame=deed)
+    when = {"since": "2026-03-01T00:00:00Z", "until": later, "as_of": later, "known_at": later}
+    assert drive(alice, "episodes", actor="ann", place="porto", limit=5, **when) == [sang]
+    (ann,) = drive(alice, "workspace", actor="Ann", place="Porto", as_of=later, known_at=later, limit=5)
+    assert (ann.role.value, ann.place.memory_ids, ann.last.action) == ("guide", (sang.id,), "sang")
+    steps = [{"action": "play", "parameters": {"song": "{song}", "loud": "{loud}"}}]
+    drive(alice, "add", "music", kind="procedure", frame={"task": "play {song} at home", "steps": steps})
+    known = {"as_of": later, "known_at": later, "filter": {"text": "music"}}
+    (ready,) = drive(alice, "procedures", "put a song on", parameters={"song": "Fado", "loud": 3}, limit=2, **known)
+    assert (ready.ready, ready.task, ready.steps[0].parameters) == (
+        True,
+        "play Fado at home",
+        {"song": "Fado", "loud": 3},
+    )
+    tried = drive(alice, "report_outcome", ready.memory.id, True, note="loud", at=later, if_match=1)
+    assert (tried.version, tried.frame["outcome"]["note"]) == (2, "loud")
     forget, added = drive(alice, "changes", kind=["forget", "add"], memory_id=first.id, limit=2)
     assert (forget.kind, forget.memory_ids, added.kind, added.undone_by) == ("forget", (first.id,), "add", None)
     undo = drive(alice, "undo", added.id)

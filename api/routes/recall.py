@@ -6,8 +6,7 @@ from api.deps import Caller, Once, ServiceDep, WriteTransaction
 from api.limits import JsonRoute
 from api.schemas import ContextIn, ContextOut, RecallIn, RecallOut
 from api.schemas_feedback import FeedbackIn, FeedbackOut
-from memory.context import pack
-from memory.recall import Question, Recall
+from memory.recall import Question, Recall, context_of
 from recalld.core.access import Principal
 from recalld.core.errors import InvalidInput
 from recalld.core.scope import Scope
@@ -29,9 +28,7 @@ def context(body: ContextIn, who: Caller, service: ServiceDep) -> ContextOut:
     if budget > most:
         raise InvalidInput.of("token_budget", f"1 to {most}", most)
     answer = ask(service, who, body.to_question())
-    memories, passages = [hit.memory for hit in answer.results], [hit.passage for hit in answer.results]
-    packed = pack(memories, budget, service.token_counter(), passages)
-    return ContextOut.of(packed, answer)
+    return ContextOut.of(context_of(answer, budget, service.token_counter()), answer)
 
 
 @router.post("/feedback", response_model=FeedbackOut)

@@ -35,6 +35,7 @@ from recalld_client.errors import (
     Unavailable,
     UnexpectedReply,
 )
+from recalld_client.frame_models import Known, LastEvent, Procedure, Procedures, Standing, Step
 from recalld_client.job_models import Job, JobProgress
 from recalld_client.models import (
     Change,
@@ -88,10 +89,14 @@ __all__ = [
     "InvalidValue",
     "Job",
     "JobProgress",
+    "Known",
+    "LastEvent",
     "Memory",
     "NotFound",
     "Passage",
     "PreconditionFailed",
+    "Procedure",
+    "Procedures",
     "RateLimited",
     "Readiness",
     "Recall",
@@ -103,7 +108,9 @@ __all__ = [
     "Scope",
     "ServerError",
     "ServiceUnavailable",
+    "Standing",
     "Stats",
+    "Step",
     "TimedOut",
     "Timeouts",
     "TooLarge",

@@ -6,15 +6,15 @@ compares the names, signatures and docstrings of the two.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import Unpack
 
 from recalld_client import operations
+from recalld_client.async_frames import AsyncFramed
 from recalld_client.async_jobs import AsyncWorking
 from recalld_client.batches import acknowledging
-from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
 from recalld_client.files import fetch_async
-from recalld_client.models import Change, ChangePage, Chat, Context, Feedback, Memory, Page, Recall, Receipt
+from recalld_client.models import Change, Chat, Context, Feedback, Memory, Recall, Receipt
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
 from recalld_client.streaming import AsyncChatStream
@@ -25,7 +25,7 @@ from recalld_client.wire import Time
 Memories = list[Memory]
 
 
-class AsyncBindable(AsyncWorking):
+class AsyncBindable(AsyncWorking, AsyncFramed):
     """Everything that a scope can be filled in for."""
 
     def __init__(self, transport: AsyncTransport, bound: Bound) -> None:
@@ -447,18 +447,6 @@ class AsyncBindable(AsyncWorking):
                 seed=seed,
             ),
         )
-
-    @overload
-    def _pages(self, listing: Listing[Page]) -> AsyncIterator[Memory]: ...
-    @overload
-    def _pages(self, listing: Listing[ChangePage]) -> AsyncIterator[Change]: ...
-    async def _pages(self, listing: Listing[Any]) -> AsyncIterator[Any]:
-        left: Listing[Any] | None = listing
-        while left is not None:
-            page = await self._transport.send(left.call())
-            for each in page.items:
-                yield each
-            left = left.after(page)
 
 
 class AsyncScope(AsyncBindable):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from recalld_client import wire
 from recalld_client.errors import ApiError, FieldError, UnexpectedReply, of_status
+from recalld_client.frame_models import WorkspacePage
 from recalld_client.job_models import Job, JobPage
 from recalld_client.models import ChangePage, Memory, Page, Readiness
 from recalld_client.retry import retry_after_s
@@ -61,7 +62,7 @@ class Call(Generic[T]):
     accepts: frozenset[int] = frozenset()
 
 
-P = TypeVar("P", bound=Page | ChangePage)
+P = TypeVar("P", bound=Page | ChangePage | WorkspacePage)
 
 
 @dataclass(frozen=True, slots=True)

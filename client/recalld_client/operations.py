@@ -11,6 +11,7 @@ none: what it remembers is written after the reply, so it is only tried again wh
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -18,6 +19,7 @@ from recalld_client import wire
 from recalld_client.batches import batches, body_of, item_json
 from recalld_client.calls import Call, Listing, Reply, T, query, read_jobs, read_memories, read_readiness, reads
 from recalld_client.errors import InvalidValue
+from recalld_client.frame_models import Procedures, WorkspacePage
 from recalld_client.job_models import Job
 from recalld_client.models import (
     Change,
@@ -243,6 +245,77 @@ def facts(
     """`GET /v1/facts`, page by page."""
     moments = query(as_of=_time(as_of, "as_of"), known_at=_time(known_at, "known_at"))
     return _listing("/v1/facts", bound, limit, (*query(subject=subject, predicate=predicate), *moments))
+
+
+def episodes(
+    bound: Bound,
+    *,
+    actor: str | None = None,
+    place: str | None = None,
+    since: wire.Time | None = None,
+    until: wire.Time | None = None,
+    as_of: wire.Time | None = None,
+    known_at: wire.Time | None = None,
+    limit: int | None = None,
+) -> Listing[Page]:
+    """`GET /v1/episodes`, page by page."""
+    moments = query(since=_time(since, "since"), until=_time(until, "until"))
+    known = query(as_of=_time(as_of, "as_of"), known_at=_time(known_at, "known_at"))
+    return _listing("/v1/episodes", bound, limit, (*query(actor=actor, place=place), *moments, *known))
+
+
+def workspace(
+    bound: Bound,
+    *,
+    actor: str | None = None,
+    place: str | None = None,
+    as_of: wire.Time | None = None,
+    known_at: wire.Time | None = None,
+    limit: int | None = None,
+) -> Listing[WorkspacePage]:
+    """`GET /v1/workspace`, page by page."""
+    known = query(as_of=_time(as_of, "as_of"), known_at=_time(known_at, "known_at"))
+    remaining = None if limit is None else wire.at_least(limit, "limit", 1)
+    given = (*bound.items(), *query(actor=actor, place=place), *known)
+    return Listing("/v1/workspace", WorkspacePage, given, remaining)
+
+
+def procedures(
+    bound: Bound,
+    task: str,
+    *,
+    parameters: Mapping[str, object] | None = None,
+    limit: int = 5,
+    as_of: wire.Time | None = None,
+    known_at: wire.Time | None = None,
+    filter: Mapping[str, object] | None = None,
+) -> Call[Procedures]:
+    """`POST /v1/procedures`"""
+    asked = _given(
+        task=wire.text(task, "task"),
+        parameters=parameters,
+        scope=bound or None,
+        limit=limit,
+        as_of=as_of,
+        known_at=known_at,
+        filter=filter,
+    )
+    return _ask("/v1/procedures", asked, reads(Procedures))
+
+
+def report_outcome(
+    memory_id: str,
+    success: bool,
+    *,
+    note: str | None = None,
+    at: wire.Time | None = None,
+    if_match: int | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Memory]:
+    """`PATCH /v1/memories/{id}` of `frame.outcome`; the time tells a report from the same one before."""
+    when = datetime.now(UTC) if at is None else at
+    outcome = {"success": success, "note": note, "at": wire.time(when, "at")}
+    return update(memory_id, if_match=if_match, idempotency_key=idempotency_key, frame={"outcome": outcome})
 
 
 def changes(

@@ -6,15 +6,15 @@ test compares the names, signatures and docstrings of the two.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import Unpack
 
 from recalld_client import operations
 from recalld_client.batches import acknowledging
-from recalld_client.calls import Listing
 from recalld_client.errors import InvalidValue
 from recalld_client.files import fetch
+from recalld_client.frames import Framed
 from recalld_client.jobs import Working
-from recalld_client.models import Change, ChangePage, Chat, Context, Feedback, Memory, Page, Recall, Receipt
+from recalld_client.models import Change, Chat, Context, Feedback, Memory, Recall, Receipt
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
 from recalld_client.streaming import ChatStream
@@ -25,7 +25,7 @@ from recalld_client.wire import Time
 Memories = list[Memory]
 
 
-class Bindable(Working):
+class Bindable(Working, Framed):
     """Everything that a scope can be filled in for."""
 
     def __init__(self, transport: Transport, bound: Bound) -> None:
@@ -433,17 +433,6 @@ class Bindable(Working):
                 seed=seed,
             ),
         )
-
-    @overload
-    def _pages(self, listing: Listing[Page]) -> Iterator[Memory]: ...
-    @overload
-    def _pages(self, listing: Listing[ChangePage]) -> Iterator[Change]: ...
-    def _pages(self, listing: Listing[Any]) -> Iterator[Any]:
-        left: Listing[Any] | None = listing
-        while left is not None:
-            page = self._transport.send(left.call())
-            yield from page.items
-            left = left.after(page)
 
 
 class Scope(Bindable):

@@ -105,6 +105,18 @@ class FakeRecalld:
                 if memory_id not in self.versions:
                     return problem(404, "not_found", "no memory has this id")
                 return self._one(method, memory_id, rest, body, request)
+            case ("GET", "v1", "episodes"):
+                return self._page(self._seen(dict(request.url.params) | {"kind": "episode"}), request)
+            case ("GET", "v1", "workspace"):
+                told = self._seen(dict(request.url.params) | {"kind": "episode"})
+                standings = [
+                    {"actor": actor["name"], "place": {"value": each["frame"]["place"]}, "last": each["frame"]}
+                    for each in told
+                    for actor in each["frame"]["actors"]
+                ]
+                return self._page(standings, request)
+            case ("POST", "v1", "procedures"):
+                return httpx2.Response(200, json=self._procedures(body))
             case ("POST", "v1", "recall"):
                 return httpx2.Response(200, json=self._recall(body["query"], body.get("scope", {}), body["limit"]))
             case ("POST", "v1", "feedback"):
@@ -238,6 +250,15 @@ class FakeRecalld:
         best = sorted((pair for pair in found if pair[0]), key=lambda pair: -pair[0])[:limit]
         results = [{"memory": each, "score": n, "relevance": n / len(words), "signals": {}} for n, each in best]
         return {"recall_id": "rec_1", "results": results, "relevant": bool(best), "pending": 0, "took_ms": 1.5}
+
+    def _procedures(self, body: dict[str, Any]) -> dict[str, Any]:
+        found = self._seen(body.get("scope", {}) | {"kind": "procedure"})[: body["limit"]]
+        given = body.get("parameters", {})
+        results = [
+            {"memory": each, "score": 1, "relevance": 0.5, "ready": bool(given), "extra": list(given), **each["frame"]}
+            for each in found
+        ]
+        return {"recall_id": "rec_1", "results": results, "relevant": bool(found), "pending": 0, "took_ms": 1.5}
 
     def _context(self, body: dict[str, Any]) -> dict[str, Any]:
         recall = self._recall(body["query"], body.get("scope", {}), body.get("limit", 50))

@@ -18,6 +18,7 @@ from recalld_client import (
     Memory,
     Recalld,
     Scope,
+    Standing,
     operations,
     transport,
 )
@@ -31,6 +32,7 @@ SYNC_TYPES = {
     AsyncIterator[Memory]: Iterator[Memory],
     AsyncIterator[Job]: Iterator[Job],
     AsyncIterator[Change]: Iterator[Change],
+    AsyncIterator[Standing]: Iterator[Standing],
     httpx2.AsyncBaseTransport | None: httpx2.BaseTransport | None,
     httpx2.AsyncBaseTransport: httpx2.BaseTransport,
     transport.AsyncTransport: transport.Transport,
@@ -75,7 +77,20 @@ def test_what_waits_is_awaited(sync, other):
     waits = {name for name, each in theirs.items() if inspect.iscoroutinefunction(each)}
     at_once = set(theirs) - waits
     assert at_once <= {
-        *("scope", "list", "history", "sources", "derived", "facts", "changes", "chat_stream", "job_events", "reply"),
+        *(
+            "scope",
+            "list",
+            "history",
+            "sources",
+            "derived",
+            "facts",
+            "changes",
+            "episodes",
+            "workspace",
+            "chat_stream",
+            "job_events",
+            "reply",
+        ),
         *("__init__", "__repr__", "__iter__"),
     }
     assert not any(inspect.iscoroutinefunction(each) for each in members(sync).values())

@@ -146,6 +146,22 @@ def read(memory: Memory) -> list[Statement]:
     return list(seen.values())
 
 
+def deeds(memory: Memory) -> list[tuple[Clause, Statement]]:
+    """What its speaker says to have done: clauses in the past tense that tell an event, each with its statement."""
+    item = memory.item
+    if item.kind != "turn" or item.role not in (None, "user") or len(item.text) > MEMORY_CHARS_MAX:
+        return []
+    shown = readable(item.text)
+    told = moments(shown, item.occurred_at)
+    past = [each for each in clauses(shown) if each.tense == "past" and not (each.denied or each.over)]
+    read_ = [(clause, _event(shown, clause, told)) for clause in past if clause.verb != "be"]
+    return [
+        (clause, _statement(memory, item.speaker or SPEAKER, reading, told))
+        for clause, reading in read_
+        if reading is not None
+    ]
+
+
 def _says_it(owned: Reading, other: Reading) -> bool:
     """Whether what is owned is all that another reading of the same words says."""
     return owned.whole and other.clause[0] <= owned.start < other.clause[1]

@@ -104,6 +104,9 @@ class InMemoryStore:
             and memory.item.metadata.get("slot") in slots
         ]
 
+    def mark(self) -> object | None:
+        return None
+
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
         current = self.get(namespace, [memory_id])
         return current + self._state.old.get(memory_id, []) if current else []

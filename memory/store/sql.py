@@ -34,7 +34,7 @@ from memory.lifecycle import close
 from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store import changes_sql, feedback_sql, fulltext, removal_sql
-from memory.store.column_cache import ColumnCache, direct
+from memory.store.column_cache import ColumnCache, direct, mark_of
 from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
 from memory.store.postings import PostingCache
@@ -169,6 +169,9 @@ class SqlStore(DerivedRows):
     def facts(self, namespace: str, scope: Scope, slots: Sequence[str]) -> list[Memory]:
         here = [memories.c.namespace == namespace, *exact_scope_conditions(scope), *slot_conditions(slots)]
         return self._read(here)[::-1]
+
+    def mark(self) -> object | None:
+        return None if self._kept is None else mark_of(self._connection)
 
     def history(self, namespace: str, memory_id: str) -> list[Memory]:
         current = self.get(namespace, [memory_id])

@@ -73,6 +73,7 @@ memories = Table(
     Index("ix_memories_namespace_user_id", "namespace", "user_id", "row", *_SEARCHED),
     Index("ix_memories_namespace_session_id", "namespace", "session_id", "order_at", "row"),
     Index("ix_memories_namespace_agent_id", "namespace", "agent_id", "row"),
+    Index("ix_memories_episodes", "namespace", "row", sqlite_where=text("kind = 'episode'")),
     sqlite_autoincrement=True,
 )
 Index(

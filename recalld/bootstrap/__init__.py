@@ -14,6 +14,7 @@ from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator
 from memory.context import TokenCounter
+from memory.episodes import Episodes
 from memory.erase import Elsewhere, Erasures, Target
 from memory.export import Exports
 from memory.imports import Imports
@@ -94,6 +95,7 @@ class Service:
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings)
         self.knowledge = make_knowledge(settings, self.clock, self.ids)
+        self.episodes = Episodes(self.clock)
         self.changes = ChangeLog(self.clock, self.ids, self.knowledge)
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)

@@ -11,6 +11,7 @@ from pathlib import Path
 from memory.consolidate import Derives
 from memory.context import TokenCounter
 from memory.derive import parsed
+from memory.derive.episodes import FirstPersonEpisodes
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.knowledge import Knowledge
 from recalld.core.clock import Clock
@@ -39,7 +40,8 @@ def make_knowledge(settings: Settings, clock: Clock, ids: IdSource) -> Knowledge
 
 def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
     """What consolidation derives, in this order."""
-    return (SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens)),)
+    summaries = SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens))
+    return (summaries, FirstPersonEpisodes())
 
 
 def make_encoder(settings: Settings) -> Encoder:

@@ -37,13 +37,14 @@ READS = {
     *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
     *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "get_erasure", "export_memories"),
     *("list_jobs", "get_job", "job_events"),
-    *("list_facts", "list_changes"),
+    *("list_facts", "list_changes", "list_episodes", "get_workspace", "find_procedures"),
 }
 """Operations that a read-only key may call. Every other one is a write."""
 SAMPLES: dict[str, Json | None] = {
     **dict.fromkeys(sorted(PUBLIC | READS)),
     **dict.fromkeys(("erase_memory", "forget_memory", "restore_memory", "cancel_job", "retry_job", "undo_change")),
     "consolidate": {},
+    "find_procedures": {"task": "a sample"},
     "add_memories": {"items": [{"text": "a sample"}]},
     "update_memory": {"text": "another sample"},
     "recall": {"query": "a sample"},

@@ -20,7 +20,16 @@ WORD = "sesame"
 JSON = {"Content-Type": "application/json"}
 BODIES = [name for name, sample in SAMPLES.items() if sample is not None]
 NATIVE = [name for name in BODIES if not name.startswith("create_")]
-LISTS = ("list_memories", "list_versions", "list_sources", "list_derived", "list_facts", "list_changes")
+LISTS = (
+    "list_memories",
+    "list_versions",
+    "list_sources",
+    "list_derived",
+    "list_facts",
+    "list_changes",
+    "list_episodes",
+    "get_workspace",
+)
 ITEM: Json = {"text": "a note"}
 
 
@@ -200,6 +209,7 @@ def test_a_field_that_is_missing_is_named(world: World, name: str) -> None:
         "create_chat_completion": ["messages"],
         "create_embeddings": ["input"],
         "erase_memories": ["body"],
+        "find_procedures": ["task"],
         "give_feedback": ["recall_id", "memory_id", "useful"],
     }
     if name == "update_memory":

@@ -203,6 +203,14 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
     ),
     "create_embeddings": st.fixed_dictionaries({"input": anything(*WORDS)}),
     "consolidate": some(scope=SCOPE),
+    "find_procedures": st.builds(
+        lambda task, more: {"task": task} | more,
+        anything(*WORDS),
+        some(
+            parameters=some(place=anything("Lisbon"), x=anything(1)),
+            **{name: QUESTION[name] for name in ("scope", "as_of", "known_at", "limit", "filter")},
+        ),
+    ),
 }
 PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "user_id": anything("ann", "bob", "x"),
@@ -212,6 +220,8 @@ PARAMETERS: dict[str, st.SearchStrategy[Any]] = {
     "state": st.lists(anything("active", "forgotten", "superseded"), max_size=3),
     "subject": anything("user", "x"),
     "predicate": anything("lives in", "x"),
+    "actor": anything("Zoë", "x"),
+    "place": anything("Lisbon", "x"),
     "as_of": anything(*TIMES),
     "known_at": anything(*TIMES),
     "memory_id": anything("mem_x", "mem_y"),

@@ -68,7 +68,7 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
         *(("GET", f"{one}/{name}") for name in ("history", "sources", "derived")),
         *(
             ("POST", f"/v1/{name}")
-            for name in ("memories", "recall", "context", "feedback", "chat/completions", "embeddings")
+            for name in ("memories", "recall", "context", "procedures", "feedback", "chat/completions", "embeddings")
         ),
         *(("POST", f"{one}/{name}") for name in ("forget", "restore")),
         ("POST", "/v1/erasures"),
@@ -76,6 +76,8 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
         ("POST", "/v1/import"),
         ("GET", "/v1/erasures/{erasure_id}"),
         ("GET", "/v1/facts"),
+        ("GET", "/v1/episodes"),
+        ("GET", "/v1/workspace"),
         ("GET", "/v1/changes"),
         ("POST", "/v1/changes/{change_id}/undo"),
         ("PATCH", one),

@@ -69,7 +69,7 @@ def test_every_block_is_one_line_that_begins_with_its_tag(found: list[Memory], b
     for block in pack(found, budget, WORDS).blocks:
         assert len(block.text.splitlines()) == 1
         assert block.text.endswith("\n")
-        assert block.text.startswith(f"[{tag(by_id[block.memory_ids[0]])}] ")
+        assert block.text.startswith(f"[{tag(by_id[block.memory_ids[0]].id)}] ")
 
 
 @given(found=memories)
@@ -160,7 +160,7 @@ def test_below_the_smallest_cut_nothing_is_better() -> None:
 def test_a_tag_is_the_end_of_an_id_and_the_block_tells_the_whole() -> None:
     """Tags of four characters may meet; the ids never do."""
     one, other = make_memory(10_001), make_memory(20_001)
-    assert tag(one) == tag(other) == "0001"
+    assert tag(one.id) == tag(other.id) == "0001"
     blocks = pack([one, other], 100, WORDS).blocks
     assert [block.memory_ids for block in blocks] == [(one.id,), (other.id,)]
 

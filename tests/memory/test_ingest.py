@@ -56,7 +56,9 @@ def nested(depth: int) -> dict[str, Any]:
         Item("x", metadata=nested(32)),
         Item("x", metadata={"a": "\\u0000 is six characters", "b": "\\"}),
         Item("x", metadata={"": None, "é": [1, 2.5, True, {"b": -0.0}], "big": 10**300}),
-        *(Item("x", kind=kind, frame={"subject": "Ann"}) for kind in ("fact", "episode", "procedure", "rationale")),
+        Item("x", kind="fact", frame={"subject": "Ann"}),
+        *(Item("x", kind=kind) for kind in ("fact", "episode", "procedure", "rationale")),
+        Item("x", kind="episode", frame={"place": "Porto"}),
     ],
 )
 def test_an_item_within_the_limits_is_taken(item: Item) -> None:
