@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from api import errors
 from api.limits import BodyLimit, HostGuard, Observe
 from api.metrics import Metrics
-from api.routes import chat, embeddings, erasures, jobs, knowledge, memories, move, recall, system
+from api.routes import chat, embeddings, erasures, jobs, knowledge, memories, move, recall, sessions, system
 from api.schemas import ProblemOut
 from recalld import __version__
 from recalld.bootstrap import Service
@@ -64,6 +64,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(erasures.router)
     app.include_router(move.router)
     app.include_router(recall.router)
+    app.include_router(sessions.router)
     app.include_router(jobs.router)
     app.include_router(knowledge.router)
     app.include_router(chat.router)

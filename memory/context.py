@@ -56,22 +56,29 @@ def pack(
     token_budget: int,
     counter: TokenCounter,
     passages: Sequence[tuple[int, int] | None] | None = None,
+    state: Block | None = None,
+    said: frozenset[str] = frozenset(),
 ) -> Context:
-    """Fill the budget with memories, best first.
+    """Fill the budget with memories, best first, after a session's working memory where there is one.
 
     Args:
         memories: in order of preference.
         token_budget: at most so many tokens of `counter` in the text.
         passages: of each memory, the characters [start, end) of its text that are given; None: all of it.
+        state: the working memory, within the budget.
+        said: ids of the memories that it says whole; they have no block of their own.
     """
-    blocks: list[Block] = []
-    left = token_budget
+    head = [] if state is None else [state]
+    blocks = list(head)
+    left = token_budget - sum(block.tokens for block in head)
     for memory, passage in zip(memories, passages or [None] * len(memories), strict=True):
-        said = memory.item.text if passage is None else memory.item.text[slice(*passage)]
-        piece = render(memory, said)
+        if memory.id in said:
+            continue
+        shown = memory.item.text if passage is None else memory.item.text[slice(*passage)]
+        piece = render(memory, shown)
         tokens = counter.count(piece)
-        if tokens > left and not blocks:
-            piece = _cut(memory, said, token_budget, counter)
+        if tokens > left and blocks == head:
+            piece = _cut(memory, shown, left, counter)
             tokens = counter.count(piece)
         if piece and tokens <= left:
             blocks.append(Block(piece, (memory.id,), tokens))

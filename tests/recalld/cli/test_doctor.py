@@ -59,7 +59,7 @@ def test_with_data_it_counts_and_changes_nothing(recalld: CommandLine) -> None:
     recalld.ok("add", "two", "--namespace", "acme")
     before = state(recalld.folder / "data")
     found = lines(recalld)
-    assert found["database"] == (True, "schema 0006")
+    assert found["database"] == (True, "schema 0007")
     assert found["index"] == (True, "2 vectors")
     assert found["address"] == (True, "127.0.0.1:7437")
     assert state(recalld.folder / "data") == before

@@ -11,7 +11,7 @@ import pytest
 from recalld.core.db import Database
 from tests.recalld.cli.conftest import CommandLine
 
-NEWEST = "0006"
+NEWEST = "0007"
 
 
 @pytest.fixture
