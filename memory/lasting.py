@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from memory.derive.clauses import sentences
 from memory.model import Memory
-from retrieval.traits import Trait, traits
+from retrieval.traits import Trait, says
 
 LastingSlot = Literal["instruction", "goal", "value"]
 
@@ -34,6 +34,11 @@ _VALUE: Final = re.compile(
     r" (?:live|work(?:ed)? (?:at|as|for|in)|moved|own|bought|adopted|use|changed|switched|started|signed|booked)\b",
     re.IGNORECASE,
 )
+_STANDING: Final = Trait.INSTRUCTS | Trait.PREFERS
+# "Whenever I hear it, I think of you" tells of a habit and asks for nothing.
+_HABIT: Final = re.compile(
+    r"^\W*(?:whenever|every time|any ?time)\b[^,]{0,200},\s*(?:I|we|it|they|he|she)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ def lasting(memory: Memory) -> list[Lasting]:
         return []
     found: list[Lasting] = []
     text = item.text[:TEXT_CHARS_MAX]
+    if not (says(text, _STANDING) or _GOAL.search(text) or _VALUE.search(text)):
+        return []
     for start, end, asked in sentences(text):
         slot = None if asked or end - start > SENTENCE_CHARS_MAX else _slot(text[start:end].strip())
         if slot is not None:
@@ -62,7 +69,7 @@ def lasting(memory: Memory) -> list[Lasting]:
 
 
 def _slot(sentence: str) -> LastingSlot | None:
-    if traits(sentence) & (Trait.INSTRUCTS | Trait.PREFERS):
+    if says(sentence, _STANDING) and not _HABIT.search(sentence):
         return "instruction"
     if _GOAL.search(sentence):
         return "goal"

@@ -18,7 +18,7 @@ begins with the name of its slot.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, get_args
@@ -27,7 +27,7 @@ from memory.context import Block, TokenCounter, render, tag
 from memory.derive.facts import read as read_facts
 from memory.facts import SINGLE_VALUED
 from memory.ingest import last_question
-from memory.lasting import LastingSlot, lasting
+from memory.lasting import Lasting, LastingSlot, lasting
 from memory.model import Memory
 from memory.ports import SearchStore
 from recalld.core.scope import Scope
@@ -62,7 +62,7 @@ class WorkingSettings:
     names: int = 8
     questions: int = 2
     recent: int = 4
-    chars_max: int = 200
+    chars_max: int = 140
 
 
 SETTINGS = WorkingSettings()
@@ -145,7 +145,8 @@ def entries(newest: Sequence[Memory], lasts: Sequence[Memory], settings: Working
     recent = list(_recent(newest, settings))
     shown = {entry.memory_ids[0]: entry.text for entry in recent}
     open_questions = list(_questions(newest, shown, settings))
-    kept = {slot: list(_lasting(slot, lasts, shown, settings)) for slot in ("instruction", "goal", "value")}
+    read = [(memory, each) for memory in reversed(lasts) for each in reversed(lasting(memory))]
+    kept = {slot: list(_lasting(slot, read, shown, settings)) for slot in ("instruction", "goal", "value")}
     names = _names(newest, settings)
     # By turns, so that no slot is empty because another one is long; the newest of each first.
     first = [recent[::-1], kept["instruction"], kept["goal"], open_questions[::-1], kept["value"]]
@@ -195,15 +196,18 @@ def _party(memory: Memory) -> tuple[str | None, str | None]:
 
 
 def _lasting(
-    slot: LastingSlot, lasts: Sequence[Memory], shown: dict[str, str], settings: WorkingSettings
+    slot: LastingSlot, read: Sequence[tuple[Memory, Lasting]], shown: dict[str, str], settings: WorkingSettings
 ) -> Iterator[Entry]:
     """The newest sentences of a slot, newest first, each once; of values that can only be one, the newest."""
     most = {"instruction": settings.instructions, "goal": settings.goals, "value": settings.values}[slot]
     seen: set[object] = set()
     found = 0
-    for memory, start, end in _sentences(slot, reversed(lasts)):
-        said = _clip(memory.item.text[start:end], settings.chars_max)
-        names = _told(memory, start, end) if slot == "value" else [said.casefold()]
+    for memory, each in read:
+        if each.slot != slot:
+            continue
+        sentence = memory.item.text[each.start : each.end]
+        said = _clip(sentence, settings.chars_max)
+        names = _told(memory, sentence) if slot == "value" else [said.casefold()]
         if seen.isdisjoint(names) and said not in shown.get(memory.id, ""):
             yield _entry(slot, memory, said)
             found += 1
@@ -212,15 +216,8 @@ def _lasting(
             return
 
 
-def _sentences(slot: LastingSlot, lasts: Iterable[Memory]) -> Iterator[tuple[Memory, int, int]]:
-    return (
-        (memory, each.start, each.end) for memory in lasts for each in reversed(lasting(memory)) if each.slot == slot
-    )
-
-
-def _told(memory: Memory, start: int, end: int) -> list[object]:
+def _told(memory: Memory, sentence: str) -> list[object]:
     """What makes two values the same: their slot where it holds one at a time, else all that is said."""
-    sentence = memory.item.text[start:end]
     statements = read_facts(replace(memory, item=replace(memory.item, text=sentence)))
     told: list[object] = [
         each.triple.slot if each.unique or each.triple.predicate in SINGLE_VALUED else each.triple.key

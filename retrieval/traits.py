@@ -114,6 +114,11 @@ def traits(text: str) -> Trait:
     return found
 
 
+def says(text: str, wanted: Trait) -> bool:
+    """Whether a text has any of these traits that are read off it by a rule; cheaper than reading all of them."""
+    return any(rule.search(text, 0, TEXT_CHARS_MAX) for trait, rule in _RULES if trait & wanted)
+
+
 def asks(text: str) -> bool:
     """Whether a text ends in a question; a note in brackets behind it ("[photo: a dog]") does not count."""
     return without_note(text).endswith(tuple(QUESTION_MARKS))

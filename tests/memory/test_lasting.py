@@ -19,6 +19,7 @@ def read(text: str, **fields: object) -> list[tuple[str, str]]:
     ("text", "slot"),
     [
         ("Always answer in metric units.", "instruction"),
+        ("Whenever I ask for a route, give me the train.", "instruction"),
         ("I'd prefer a window seat.", "instruction"),
         ("I want to run a marathon next year.", "goal"),
         ("We're planning to move to Porto.", "goal"),
@@ -36,7 +37,16 @@ def test_what_lasts(text: str, slot: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Thanks a lot!", "Do I want to go?", "The dog ran.", "元気です", "", "I always take the bus.", "You want to go."],
+    [
+        "Thanks a lot!",
+        "Do I want to go?",
+        "The dog ran.",
+        "元気です",
+        "",
+        "I always take the bus.",
+        "You want to go.",
+        "Whenever I hear it, I think of her.",
+    ],
 )
 def test_what_does_not(text: str) -> None:
     assert read(text or "…") == []
