@@ -12,6 +12,7 @@ from bench import (
     erase,
     facts,
     filtered,
+    flat_prompt,
     ingest,
     jobs,
     locomo,
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "facts": Benchmark(
         "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
     ),
+    "flat_prompt": Benchmark("tokens of a prompt with working memory at turn 10, 100 and 1,000", flat_prompt.run),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),
