@@ -3,8 +3,8 @@
 Each conversation is written as one session. At each of these turns its context is packed as `/v1/context` does, for the
 last turn as the query, and counted with that turn: `prompt`; beside it the working memory alone, and the `history`, all
 turns so far word for word. Recall ranks without looking at the working memory, so recall@10 is the same; what could be
-lost is room in the budget. So some questions of each LoCoMo conversation are asked at its end too, and `evidence` is the share
-of the evidence turns that a context cites, with the working memory and without it.
+lost is room in the budget. So some questions of each LoCoMo conversation are asked at its end too: `evidence cited` is
+the share of the evidence turns that a context cites, with the working memory and without it.
 """
 
 from dataclasses import replace
