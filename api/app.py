@@ -22,6 +22,7 @@ from api.routes import (
     move,
     procedures,
     recall,
+    sessions,
     system,
 )
 from api.schemas import ProblemOut
@@ -78,6 +79,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(erasures.router)
     app.include_router(move.router)
     app.include_router(recall.router)
+    app.include_router(sessions.router)
     app.include_router(jobs.router)
     app.include_router(knowledge.router)
     app.include_router(chat.router)

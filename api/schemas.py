@@ -163,6 +163,16 @@ class ContextIn(RecallIn):
 
     limit: int = Field(50, ge=1, description="memories to consider, at most 100", strict=True)
     token_budget: int | None = Field(None, ge=1, description="absent: the server's setting", strict=True)
+    state: bool = Field(
+        True,
+        strict=True,
+        description="whether the working memory of the scope's session comes first, in at most a quarter of the "
+        "budget; never where `kinds`, `filter`, `as_of` or `known_at` ask for less than all that is known now",
+    )
+
+    def about_now(self) -> bool:
+        """Whether the question is about all that is known now, and so a session's state belongs to the answer."""
+        return self.kinds is None and self.filter is None and self.as_of is None and self.known_at is None
 
 
 class ScopeOut(Output):

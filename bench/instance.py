@@ -32,6 +32,11 @@ class Instance:
             load_settings(data_dir=folder, database_url=f"sqlite:///{folder / 'recalld.db'}", encoder=encoder)
         )
 
+    @property
+    def service(self) -> Service:
+        """The service itself."""
+        return self._service
+
     def add(self, namespace: str, items: Sequence[Item]) -> None:
         """Write items in order, and apply the outbox."""
         for start in range(0, len(items), BATCH_ITEMS):

@@ -13,6 +13,7 @@ from bench import (
     erase,
     facts,
     filtered,
+    flat_prompt,
     ingest,
     jobs,
     locomo,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "procedures": Benchmark(
         "procedures and rationales: the right one, filled rightly, successful first", procedures.run
     ),
+    "flat_prompt": Benchmark("tokens of a prompt with working memory at turn 10, 100 and 1,000", flat_prompt.run),
     "ingest": Benchmark("rate of writing, latency of recall, memory and disk, over HTTP", ingest.run),
     "end_to_end": Benchmark("a recall beside encoding its query, an add beside a bare commit", end_to_end.run),
     "durability": Benchmark("whether every acknowledged memory survives SIGKILL, exactly once", durability.run),

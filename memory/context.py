@@ -62,24 +62,31 @@ def pack(
     counter: TokenCounter,
     passages: Sequence[tuple[int, int] | None] | None = None,
     events: Sequence[Event | None] | None = None,
+    state: Block | None = None,
+    said: frozenset[str] = frozenset(),
 ) -> Context:
-    """Fill the budget with memories, best first.
+    """Fill the budget with memories, best first, after a session's working memory where there is one.
 
     Args:
         memories: in order of preference.
         token_budget: at most so many tokens of `counter` in the text.
         passages: of each memory, the characters [start, end) of its text that are given; None: all of it.
         events: of each memory, the event that is told in the place of its text; None: none.
+        state: the working memory, within the budget.
+        said: ids of the memories that it says whole; they have no block of their own.
     """
-    blocks: list[Block] = []
-    left = token_budget
+    head = [] if state is None else [state]
+    blocks = list(head)
+    left = token_budget - sum(block.tokens for block in head)
     nothing = [None] * len(memories)
     for memory, passage, event in zip(memories, passages or nothing, events or nothing, strict=True):
-        said = memory.item.text if passage is None else memory.item.text[slice(*passage)]
-        piece = render(memory, said) if event is None else render_event(event)
+        if memory.id in said:
+            continue
+        shown = memory.item.text if passage is None else memory.item.text[slice(*passage)]
+        piece = render(memory, shown) if event is None else render_event(event)
         tokens = counter.count(piece)
-        if tokens > left and not blocks:
-            piece = _cut(memory, said, token_budget, counter)
+        if tokens > left and blocks == head:
+            piece = _cut(memory, shown, left, counter)
             tokens = counter.count(piece)
         if piece and tokens <= left:
             blocks.append(Block(piece, (memory.id,) if event is None else event.memory_ids, tokens))

@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any
 
 from memory.frames import check_frame
+from memory.lasting import lasting
 from memory.model import FRAME_KINDS, Item, Memory
 from memory.outcomes import subject_of
 from recalld.core.config import Limits
@@ -203,7 +204,8 @@ def row_traits(memory: Memory) -> int:
     """What a recall has to know of a memory without reading its text, as bits of `Trait`."""
     dated = Trait.DATED if memory.item.occurred_at is not None else Trait(0)
     derived = Trait.DERIVED if memory.deriver is not None else Trait(0)
-    return int(traits(memory.item.text) | dated | derived)
+    lasts = Trait.LASTING if lasting(memory) else Trait(0)
+    return int(traits(memory.item.text) | dated | derived | lasts)
 
 
 def content_digest(text: str) -> bytes:

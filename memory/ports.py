@@ -109,6 +109,16 @@ class SearchStore(Protocol):
         """For each row that has one: the active turn before it in its session."""
         ...
 
+    def session_turns(
+        self, namespace: str, scope: Scope, now: datetime, limit: int, *, lasting: bool = False
+    ) -> list[Memory]:
+        """The newest active turns of the session that `scope` names, as callers wrote them, in the session's order.
+
+        Args:
+            lasting: only those that say something for the whole session.
+        """
+        ...
+
     def active_rows(self, namespace: str, after: int, limit: int) -> list[int]:
         """Rows of active memories above `after`, ascending: to walk through all that has to be indexed."""
         ...

@@ -25,6 +25,7 @@ from memory.ingest import check_text
 from memory.model import SOURCE_KINDS, Kind, Memory, Selection
 from memory.outcomes import TRIED_KINDS, tally, worth
 from memory.ports import Searchable, Store
+from memory.working import WorkingMemory
 from memory.workspace import Event
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
@@ -215,15 +216,20 @@ class Recaller:
         }
 
 
-def context_of(answer: Recall, token_budget: int, counter: TokenCounter) -> Context:
-    """A recall as a text for a prompt: what the workspace answers, where it does, else all that was recalled."""
-    hits = [hit for hit in answer.results if hit.event is not None] or answer.results
+def context_of(answer: Recall, token_budget: int, counter: TokenCounter, state: WorkingMemory | None = None) -> Context:
+    """A recall as a text for a prompt: what the workspace answers, where it does, else a session's working memory and
+    all that was recalled."""
+    looked_up = [hit for hit in answer.results if hit.event is not None]
+    hits = looked_up or answer.results
+    block, said = (None, frozenset()) if state is None or looked_up else (state.block(), state.whole)
     return pack(
         [hit.memory for hit in hits],
         token_budget,
         counter,
         [hit.passage for hit in hits],
         [hit.event for hit in hits],
+        block,
+        said,
     )
 
 

@@ -31,6 +31,9 @@ class Trait(IntFlag):
     # Not read off the text: whether it is known when it happened, and whether recalld derived it.
     DATED = 256
     DERIVED = 512
+    # Read off it by `memory`: whether it says something for the whole session, and whether it says nothing to keep.
+    LASTING = 1024
+    NOISE = 2048
 
 
 _MONTH = (
@@ -109,6 +112,11 @@ def traits(text: str) -> Trait:
         if rule.search(text, 0, TEXT_CHARS_MAX):
             found |= trait
     return found
+
+
+def says(text: str, wanted: Trait) -> bool:
+    """Whether a text has any of these traits that are read off it by a rule; cheaper than reading all of them."""
+    return any(rule.search(text, 0, TEXT_CHARS_MAX) for trait, rule in _RULES if trait & wanted)
 
 
 def asks(text: str) -> bool:

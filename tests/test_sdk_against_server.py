@@ -173,6 +173,11 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp
     packed = drive(alice, "context", "who moved to Porto?", token_budget=80, limit=5)
     assert first.id in packed.blocks[0].memory_ids
     assert 0 < packed.tokens <= 80
+    state = drive(alice, "state")
+    assert (state.entries[-1].slot, state.entries[-1].text) == ("recent", texts[-1])
+    assert drive(alice, "context", "who moved to Porto?", token_budget=80, state=False).blocks[0].memory_ids == (
+        first.id,
+    )
     answer = drive(alice, "chat", "Where do I live?", token_budget=100, max_tokens=50, temperature=0.0, seed=1)
     assert (answer.text, answer.finish_reason, answer.model) == ("You live in Lisbon.", "stop", "far-model")
     assert answer.citations

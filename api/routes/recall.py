@@ -6,10 +6,16 @@ from api.deps import Caller, Once, ServiceDep, WriteTransaction
 from api.limits import JsonRoute
 from api.schemas import ContextIn, ContextOut, RecallIn, RecallOut
 from api.schemas_feedback import FeedbackIn, FeedbackOut
+from memory.ports import Store
 from memory.recall import Question, Recall, context_of
+from memory.working import WorkingMemory, working_memory
+from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.errors import InvalidInput
 from recalld.core.scope import Scope
+
+# Of a context's budget, the working memory takes at most one part in so many.
+STATE_SHARE = 4
 
 router = APIRouter(prefix="/v1", tags=["recall"], route_class=JsonRoute)
 
@@ -22,13 +28,27 @@ def recall(body: RecallIn, who: Caller, service: ServiceDep) -> RecallOut:
 
 @router.post("/context", response_model=ContextOut)
 def context(body: ContextIn, who: Caller, service: ServiceDep) -> ContextOut:
-    """Recalled memories as a text of at most `token_budget` tokens, each block with the ids it came from."""
+    """Recalled memories as a text of at most `token_budget` tokens, each block with the ids it came from; where the
+    scope names a session, its working memory is the first block."""
     budget = service.settings.context_tokens if body.token_budget is None else body.token_budget
     most = service.settings.token_budget_max
     if budget > most:
         raise InvalidInput.of("token_budget", f"1 to {most}", most)
-    answer = ask(service, who, body.to_question())
-    return ContextOut.of(context_of(answer, budget, service.token_counter()), answer)
+    question, counter = body.to_question(), service.token_counter()
+    with service.read_store() as store:
+        answer = service.recaller.recall(store, who, question)
+        state = _state(service, store, who, body, budget)
+    note(service, who, question.scope, answer)
+    return ContextOut.of(context_of(answer, budget, counter, state), answer)
+
+
+def _state(service: Service, store: Store, who: Principal, body: ContextIn, budget: int) -> WorkingMemory | None:
+    """The working memory that a context begins with."""
+    scope = body.scope.to_scope().within(who.bound)
+    most = min(service.settings.state_tokens, budget // STATE_SHARE)
+    if scope.session_id is None or not (body.state and body.about_now()):
+        return None
+    return working_memory(store, who.namespace, scope, service.clock.now(), most, service.token_counter())
 
 
 @router.post("/feedback", response_model=FeedbackOut)

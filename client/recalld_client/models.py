@@ -242,6 +242,38 @@ class Context(Model):
     pending: int = 0
 
 
+class StateEntry(Model):
+    """One line of a session's working memory.
+
+    Attributes:
+        slot: `instruction`, `goal`, `value`, `names`, `question` or `recent`.
+        text: what is said, word for word.
+    """
+
+    slot: str
+    text: str
+    memory_ids: tuple[str, ...]
+
+
+class SessionState(Model):
+    """A session's working memory: of constant size, ready for a prompt.
+
+    Attributes:
+        text: the entries as lines, each cited; empty where nothing was written to the session.
+        memory_ids: everything that is cited, in order.
+        tokens: length of `text` by `tokenizer`.
+        updated_at: when the newest of the turns looked at was recorded.
+    """
+
+    scope: MemoryScope
+    text: str
+    entries: tuple[StateEntry, ...]
+    memory_ids: tuple[str, ...]
+    tokens: int
+    tokenizer: str
+    updated_at: AwareDatetime | None = None
+
+
 class Votes(Model):
     """How often a memory was found useful, and how often useless."""
 

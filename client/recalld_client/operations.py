@@ -35,9 +35,10 @@ from recalld_client.models import (
     Readiness,
     Recall,
     Receipt,
+    SessionState,
     Stats,
 )
-from recalld_client.scopes import Bound
+from recalld_client.scopes import Bound, narrowed
 
 Messages = str | Sequence[Mapping[str, object]]
 Items = Iterable[str | Mapping[str, object]]
@@ -361,10 +362,21 @@ def context(
     known_at: wire.Time | None = None,
     now: wire.Time | None = None,
     filter: Mapping[str, object] | None = None,
+    state: bool = True,
 ) -> Call[Context]:
     """`POST /v1/context`"""
     asked = _question(bound, query, limit, kinds, as_of, known_at, now, filter)
-    return _ask("/v1/context", asked | _given(token_budget=token_budget), reads(Context))
+    asked |= _given(token_budget=token_budget, state=None if state else False)
+    return _ask("/v1/context", asked, reads(Context))
+
+
+def state(bound: Bound, session_id: str | None = None) -> Call[SessionState]:
+    """`GET /v1/sessions/{session_id}/state`"""
+    scope = narrowed(bound, {} if session_id is None else {"session_id": session_id}, "state")
+    if "session_id" not in scope:
+        raise InvalidValue.of("session_id", "is needed: bind one with scope, or give it")
+    path = f"/v1/sessions/{wire.path_part(scope.pop('session_id'), 'session_id')}/state"
+    return Call("GET", path, reads(SessionState), params=tuple(scope.items()))
 
 
 def feedback(

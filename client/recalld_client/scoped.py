@@ -14,7 +14,7 @@ from recalld_client.errors import InvalidValue
 from recalld_client.files import fetch
 from recalld_client.frames import Framed
 from recalld_client.jobs import Working
-from recalld_client.models import Change, Chat, Context, Feedback, Memory, Recall, Receipt
+from recalld_client.models import Change, Chat, Context, Feedback, Memory, Recall, Receipt, SessionState
 from recalld_client.operations import Changes, Items, Messages
 from recalld_client.scopes import FIELDS, Bound, ScopeNames, narrowed
 from recalld_client.streaming import ChatStream
@@ -333,12 +333,14 @@ class Bindable(Working, Framed):
         known_at: Time | None = None,
         now: Time | None = None,
         filter: Mapping[str, object] | None = None,
+        state: bool = True,
     ) -> Context:
         """The same as `recall`, packed into at most `token_budget` tokens of text for a prompt.
 
         Args:
             token_budget: left out, the server's setting.
             limit: how many memories to consider; left out, the server's choice.
+            state: whether the working memory of the bound session comes first, within the budget.
         """
         return self._transport.send(
             operations.context(
@@ -351,8 +353,23 @@ class Bindable(Working, Framed):
                 known_at=known_at,
                 now=now,
                 filter=filter,
+                state=state,
             )
         )
+
+    def state(self, session_id: str | None = None) -> SessionState:
+        """What to keep in mind of this session: of constant size, and up to the last write that was acknowledged.
+
+        Put it before what a recall gives and the last message, and a prompt stays as long at turn 1,000 as at turn 10.
+        A session that nothing was written to has an empty one.
+
+        Args:
+            session_id: left out, the one that is bound.
+
+        Raises:
+            InvalidValue: there is no session, or another one is bound.
+        """
+        return self._transport.send(operations.state(self._bound, session_id))
 
     def feedback(
         self, recall_id: str, memory_id: str, useful: bool | None, *, idempotency_key: str | None = None

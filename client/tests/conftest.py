@@ -136,6 +136,8 @@ class FakeRecalld:
                 return self._of_job(job_id, rest, request)
             case ("POST", "v1", "context"):
                 return httpx2.Response(200, json=self._context(body))
+            case ("GET", "v1", "sessions", session_id, "state"):
+                return httpx2.Response(200, json=self._state(dict(request.url.params) | {"session_id": session_id}))
             case ("POST", "v1", "chat", "completions"):
                 return self._chat(body)
             case ("POST", "v1", "embeddings"):
@@ -148,6 +150,14 @@ class FakeRecalld:
             case ("GET", "readyz"):
                 return httpx2.Response(200, json={"status": "ready", "checks": {"index": "ok"}})
         return problem(404, "not_found", "no such route")
+
+    def _state(self, scope: dict[str, str]) -> dict[str, Any]:
+        last = self._seen(scope)[-1:]
+        ids = [each["id"] for each in last]
+        entries = [{"slot": "recent", "text": each["text"], "memory_ids": ids} for each in last]
+        text = "".join(f"recent: {each['text']}\n" for each in last)
+        told = {"text": text, "entries": entries, "memory_ids": ids, "tokens": len(text.split()), "tokenizer": "words"}
+        return told | {"scope": scope, "updated_at": AT if last else None}
 
     def _add(self, items: list[dict[str, Any]]) -> httpx2.Response:
         for at, item in enumerate(items):

@@ -280,6 +280,26 @@ def test_context_gives_text_and_blocks(client, fake):
     assert (context.recall_id, context.relevant) == ("rec_1", True)
 
 
+def test_a_state_is_that_of_the_bound_session_or_of_the_one_that_is_given(client, fake):
+    alice = client.scope(user_id="alice", session_id="s?1")
+    added = alice.add("she lives in Lisbon")
+    state = alice.state()
+    assert (fake.requests[-1].url.raw_path, fake.bodies[-1]) == (b"/v1/sessions/s%3F1/state?user_id=alice", None)
+    assert (state.text, state.tokens, state.memory_ids) == ("recent: she lives in Lisbon\n", 5, (added.id,))
+    assert [(entry.slot, entry.text) for entry in state.entries] == [("recent", "she lives in Lisbon")]
+    empty = client.state("other")
+    assert (empty.text, empty.entries, empty.updated_at) == ("", (), None)
+    with pytest.raises(InvalidValue, match=r"^session_id: is needed: bind one with scope, or give it$"):
+        client.scope(user_id="alice").state()
+    with pytest.raises(InvalidValue, match=r"^state\.session_id: is bound to another value already$"):
+        alice.state("s2")
+
+
+def test_a_context_can_leave_the_state_out(client, fake):
+    client.context("what?", state=False)
+    assert fake.bodies[-1]["state"] is False
+
+
 def test_chat_takes_a_text_and_gives_the_answer_with_its_citations(client, fake):
     alice = client.scope(user_id="alice", session_id="s1")
     added = alice.add("You live in Lisbon.")

@@ -27,6 +27,7 @@ from retrieval.filter_match import holds
 from retrieval.lexical_memory import InMemoryLexicalIndex
 from retrieval.passages import key
 from retrieval.ports import LexicalIndex
+from retrieval.traits import Trait
 
 
 @dataclass
@@ -179,6 +180,14 @@ class InMemoryStore:
             if before:
                 found[memory.row] = before[-1]
         return found
+
+    def session_turns(
+        self, namespace: str, scope: Scope, now: datetime, limit: int, *, lasting: bool = False
+    ) -> list[Memory]:
+        wanted = Selection(scope=scope, kinds=("turn",), derived=False)
+        found = [m for m in self._of(namespace) if matches(m, wanted, now)]
+        kept = [m for m in found if not lasting or row_traits(m) & Trait.LASTING]
+        return sorted(kept, key=lambda m: (m.order_at, m.row))[-limit:]
 
     def active_rows(self, namespace: str, after: int, limit: int) -> list[int]:
         rows = sorted(m.row for m in self._of(namespace) if m.state == "active" and m.row > after)

@@ -33,7 +33,7 @@ from memory.ingest import lexical_terms
 from memory.lifecycle import close
 from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
-from memory.store import changes_sql, feedback_sql, fulltext, removal_sql
+from memory.store import changes_sql, feedback_sql, fulltext, removal_sql, sessions_sql
 from memory.store.column_cache import ColumnCache, direct, mark_of
 from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
@@ -236,6 +236,11 @@ class SqlStore(DerivedRows):
         ]
         loaded = self.load(namespace, [previous for _, previous in pairs])
         return {row: loaded[previous] for row, previous in pairs}
+
+    def session_turns(
+        self, namespace: str, scope: Scope, now: datetime, limit: int, *, lasting: bool = False
+    ) -> list[Memory]:
+        return sessions_sql.turns(self._connection, namespace, scope, now, limit, lasting)
 
     def active_rows(self, namespace: str, after: int, limit: int) -> list[int]:
         here = (memories.c.namespace == namespace, memories.c.state == "active", memories.c.row > after)

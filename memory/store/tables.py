@@ -17,6 +17,7 @@ Invariants: `row` is never reused (AUTOINCREMENT), so that an index can never ta
 from sqlalchemy import Boolean, Column, Connection, Index, Integer, Table, Text, event, func, text
 
 from recalld.core.db import Json, UtcTime, metadata
+from retrieval.traits import Trait
 
 CONTENT_COLUMNS = (
     "kind", "text", "role", "speaker", "occurred_at", "external_id", "metadata", "user_id", "agent_id", "session_id",
@@ -26,6 +27,7 @@ _SEARCHED = (
     "state", "kind", "expires_at", "agent_id", "session_id", "terms", "passages", "speaker", "role", "traits",
     "order_at",
 )  # fmt: skip
+LASTING = f"traits & {int(Trait.LASTING)} <> 0"
 VERSION_COLUMNS = ("version", "state", "created_at", "recorded_at", "valid_from", "valid_to")
 
 
@@ -74,6 +76,8 @@ memories = Table(
     Index("ix_memories_namespace_session_id", "namespace", "session_id", "order_at", "row"),
     Index("ix_memories_namespace_agent_id", "namespace", "agent_id", "row"),
     Index("ix_memories_episodes", "namespace", "row", sqlite_where=text("kind = 'episode'")),
+    # What a session's working memory keeps, however long ago it was said.
+    Index("ix_memories_lasting", "namespace", "session_id", "order_at", "row", sqlite_where=text(LASTING)),
     sqlite_autoincrement=True,
 )
 Index(

@@ -21,6 +21,7 @@ COMMANDS = {
     "add": ("data", "Keep a memory: TEXT, `-` for standard input, or the lines of --file."),
     "recall": ("data", "Ask what is remembered about QUERY."),
     "context": ("data", "Print a prompt-ready text about QUERY, within a token budget."),
+    "state": ("data", "Print what to keep in mind of a session, in a size that does not grow."),
     "chat": ("data", "Say MESSAGE to the model, with what is remembered of the scope."),
     "stats": ("data", "Say how much is kept, and where."),
     "consolidate": ("jobs", "Derive what is new of a scope, or of the whole namespace, in the background."),

@@ -1,4 +1,4 @@
-"""Commands on data: `add`, `recall`, `context`, `chat`, `stats`."""
+"""Commands on data: `add`, `recall`, `context`, `state`, `chat`, `stats`."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 import click
 
@@ -122,6 +123,24 @@ def context(query: str, token_budget: int | None, namespace: str | None, as_json
     body = _question(query, given) | ({} if token_budget is None else {"token_budget": token_budget})
     with open_api(load_settings(), namespace) as api:
         answer = api.call("POST", "/v1/context", body)
+    if as_json:
+        show_json(answer)
+    else:
+        click.echo(tame(answer["text"], kept="\n\t"), nl=False)
+
+
+@click.command()
+@click.argument("session")
+@click.option("--user", "user_id", help="User id.")
+@click.option("--agent", "agent_id", help="Agent id.")
+@click.option("--namespace", help="Namespace, where no server runs. [default: default]")
+@json_option
+def state(session: str, namespace: str | None, as_json: bool, **given: str | None) -> None:
+    """Print what to keep in mind of a session, in a size that does not grow."""
+    params = {name: value for name, value in given.items() if value is not None}
+    path = f"/v1/sessions/{quote(session, safe='')}/state"
+    with open_api(load_settings(), namespace) as api:
+        answer = api.call("GET", f"{path}?{urlencode(params)}" if params else path)
     if as_json:
         show_json(answer)
     else:

@@ -75,6 +75,7 @@ class Settings(BaseSettings, Limits):
     llm_context_tokens: int = Field(8192, ge=256, description="context window to use, at most")
     llm_threads: int = Field(2, ge=1, le=64, description="threads of the local model")
     context_tokens: int = Field(1024, ge=1, description="token budget of a context where the caller gives none")
+    state_tokens: int = Field(256, ge=32, le=4096, description="longest working memory of a session")
     pending_encode_max: int = Field(
         64,
         ge=0,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -34,7 +35,16 @@ Json = dict[str, Any]
 PUBLIC = {"get_health", "get_readiness", "get_metrics"}
 """Operations that need no key."""
 READS = {
-    *("list_memories", "get_memory", "list_versions", "list_sources", "list_derived", "recall", "context"),
+    *(
+        "list_memories",
+        "get_memory",
+        "list_versions",
+        "list_sources",
+        "list_derived",
+        "recall",
+        "context",
+        "session_state",
+    ),
     *("create_chat_completion", "create_embeddings", "list_models", "get_stats", "get_erasure", "export_memories"),
     *("list_jobs", "get_job", "job_events"),
     *("list_facts", "list_changes", "list_episodes", "get_workspace", "find_procedures"),
@@ -76,6 +86,7 @@ class Operation:
         job_id: str = "job_x",
         erasure_id: str = "era_x",
         change_id: str = "chg_x",
+        session_id: str = "s",
         **request: Any,
     ) -> httpx2.Response:
         """Send its sample, or what `request` says instead."""
@@ -86,6 +97,7 @@ class Operation:
             request["json"] = SAMPLES[self.id]
         path = self.path.replace("{memory_id}", memory_id).replace("{job_id}", job_id)
         path = path.replace("{erasure_id}", erasure_id).replace("{change_id}", change_id)
+        path = path.replace("{session_id}", quote(session_id, safe=""))
         return client.request(self.method, path, **request)
 
 

@@ -190,7 +190,7 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
     "context": st.builds(
         lambda query, more: {"query": query} | more,
         anything(*WORDS),
-        some(**QUESTION, token_budget=anything(10, 100, 5000)),
+        some(**QUESTION, token_budget=anything(10, 100, 5000), state=st.booleans()),
     ),
     "create_chat_completion": st.builds(
         lambda word, more: {"messages": [{"role": "user", "content": word}]} | more,
@@ -259,6 +259,8 @@ def calls(draw: st.DrawFn, world: World, operation: Operation) -> tuple[Owner, J
         elif name == "change_id":
             changes = anything("chg_x", *(change for owner in world.owners for change in owner.changes))
             request[name] = draw(changes | anything(*who.changes))
+        elif name == "session_id" and parameter["in"] == "path":
+            request[name] = draw(PARAMETERS[name])
         elif parameter["in"] == "path":
             request[name] = draw(ids | anything(*who.ids))
         elif name == "state" and operation.id == "list_jobs":

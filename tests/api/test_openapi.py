@@ -78,6 +78,7 @@ def test_every_route_of_the_page_of_surfaces_that_is_built_is_there(run: Running
         ("GET", "/v1/facts"),
         ("GET", "/v1/episodes"),
         ("GET", "/v1/workspace"),
+        ("GET", "/v1/sessions/{session_id}/state"),
         ("GET", "/v1/changes"),
         ("POST", "/v1/changes/{change_id}/undo"),
         ("PATCH", one),

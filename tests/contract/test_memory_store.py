@@ -7,6 +7,7 @@ below it hold single promises of the port on each store.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import hypothesis
@@ -45,6 +46,7 @@ TEXTS = [
     "dog dog dogs in the park",
     "Did you go to Porto?",
     "Yes, last summer.",
+    "I want a dog.",
     "It is hot. You like it?",
     "東京タワー",
     "great 👍🏽 ok",
@@ -229,6 +231,9 @@ class Twins(RuleBasedStateMachine):
             self.both("get", namespace, [*ids, "mem_nobody", *ids[:1]])
             self.both("previous_turns", namespace, range(1, self.made + 1))
             self.both("active_rows", namespace, 1, 4)
+            for scope in SCOPES[1:3]:
+                self.both("session_turns", namespace, scope, NOW, 3)
+                self.both(partial(_lasting, namespace, scope))
             self.both("changes", namespace, 3)
             self.both("counts", namespace)
             self.both("feedback", namespace)
@@ -254,6 +259,10 @@ def searchable(store: Store, namespace: str, selection: Selection) -> tuple[Any,
         sessions.setdefault(session, []).append(row)
     listed = [list(values) if name == "speakers" else values.tolist() for name, values in columns.items()]
     return *listed, sorted(sessions.values()), found.pending.tolist()
+
+
+def _lasting(namespace: str, scope: Scope, store: Store) -> list[Memory]:
+    return store.session_turns(namespace, scope, NOW, 3, lasting=True)
 
 
 def places(entries: Sequence[OutboxEntry]) -> list[tuple[str, int]]:

@@ -207,3 +207,16 @@ def test_deleted_text_does_not_stay_in_the_file(database: Database) -> None:
     database.close()
     assert secret.encode() not in database.file.read_bytes()
     assert b"xylophon" not in database.file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("lasting", "index"), [(False, "ix_memories_namespace_session_id"), (True, "ix_memories_lasting")]
+)
+@pytest.mark.parametrize("scope", [Scope(session_id="s"), Scope("ann", "bot", "s")])
+def test_a_sessions_newest_turns_are_read_from_the_end_of_an_index(
+    connection: Connection, scope: Scope, lasting: bool, index: str
+) -> None:
+    """Nothing is sorted, so that it costs the same however long the session is."""
+    store = SqlStore(connection)
+    steps = plans(connection, lambda: store.session_turns("default", scope, NOW, 3, lasting=lasting))
+    assert steps == [f"SEARCH memories USING INDEX {index} (namespace=? AND session_id=?)"]

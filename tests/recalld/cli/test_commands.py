@@ -46,7 +46,18 @@ def test_the_table_says_of_each_command_what_its_help_begins_with() -> None:
 def test_every_command_that_is_promised_is_there_and_has_json() -> None:
     promised = {
         *("serve", "worker", "demo", "models list", "models pull", "models verify", "models remove", "add", "recall"),
-        *("context", "chat", "stats", "doctor", "keys create", "keys list", "keys revoke", "reindex", "verify"),
+        *(
+            "context",
+            "state",
+            "chat",
+            "stats",
+            "doctor",
+            "keys create",
+            "keys list",
+            "keys revoke",
+            "reindex",
+            "verify",
+        ),
         *(
             "migrate",
             "erase",

@@ -1,6 +1,7 @@
 """`add`, `recall`, `context`, `chat`, `stats`, on an instance that no server holds."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,14 @@ def test_context_prints_the_text_within_the_budget(recalld: CommandLine) -> None
     assert 0 < answer["tokens"] <= 60
     assert recalld.ok("context", "harbour", "--token-budget", "60") == answer["text"]
     assert recalld.error("context", "harbour", "--token-budget", "0").startswith("token_budget: ")
+
+
+def test_state_prints_what_to_keep_in_mind_of_a_session(recalld: CommandLine) -> None:
+    recalld.ok("add", "My budget is 900 euros.", "--user", "alice", "--session", "trip/1")
+    shown = recalld.ok("state", "trip/1", "--user", "alice")
+    assert re.fullmatch(r"recent: \[\w{4}\] My budget is 900 euros\.\n", shown)
+    assert recalld.json("state", "trip/1", "--user", "bob")["entries"] == []
+    assert recalld.error("state", "x" * 257).startswith("session_id: ")
 
 
 def test_chat_streams_the_reply_cites_and_remembers(recalld: CommandLine) -> None:
