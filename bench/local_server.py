@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible server with a real, small model: llama.cpp (`xllamacpp`), over weights that recalld pulls."""
+"""A real OpenAI-compatible server with a real, small model: llama.cpp (`xllamacpp`) over weights that recalld pulls."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -20,6 +20,7 @@ from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
 from memory.derive.asked import ASKED
 from memory.derive.asking import AskSettings
+from memory.derive.profile import ProfileSettings
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.erase import Elsewhere, Erasures, Target
 from memory.export import Exports
@@ -29,6 +30,7 @@ from memory.knowledge import Knowledge
 from memory.linking import Linker
 from memory.model import Receipt
 from memory.ports import Store
+from memory.profiles import Profiles
 from memory.reading import Reader
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
@@ -114,12 +116,15 @@ class Service:
             self.database, self.vectors, made_with, settings.spool_dir, self.clock, self.ids, settings
         )
         self.gate = Gate()
+        profiles = Profiles(
+            self.clock, self.ids, self.encoder.count_tokens, ProfileSettings(tokens_max=settings.profile_tokens)
+        )
         self.consolidator = Consolidator(
             make_derivers(settings, self.encoder),
             self.read_store,
             self.clock,
             self.ids,
-            (self.knowledge, Linker(self.clock, self.ids)),
+            (self.knowledge, profiles, Linker(self.clock, self.ids)),
         )
         self._llm = parts.llm
         self.readers = self._make_readers()

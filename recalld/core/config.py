@@ -91,6 +91,7 @@ class Settings(BaseSettings, Limits):
     consolidation_idle_s: float = Field(30.0, ge=0, description="pause in writing after which `idle` begins")
     nightly_hour: int = Field(3, ge=0, le=23, description="hour (UTC) from which the day's nightly jobs are done")
     summary_tokens: int = Field(160, ge=16, le=4096, description="longest session summary")
+    profile_tokens: int = Field(256, ge=16, le=4096, description="longest profile of a scope")
     derive_llm: Annotated[tuple[LlmDeriver, ...], NoDecode] = Field(
         (),
         description="what the chat model derives besides, comma-separated: `facts`, `summaries`, `episodes`, `refined`",

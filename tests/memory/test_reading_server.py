@@ -13,7 +13,7 @@ from recalld.demo import conversation
 from retrieval.encode_hash import HashEncoder
 from tests.conftest import WHO
 
-TURNS = 6
+TURNS = 3
 
 
 @pytest.mark.slow
@@ -23,7 +23,8 @@ def test_a_small_model_over_http_proposes_and_what_it_invents_is_dropped(make_se
         with local_server() as url:
             service = make_service(
                 Parts(encoder=HashEncoder()), llm="openai", llm_url=url, llm_model="smollm2",
-                llm_context_tokens=CONTEXT_TOKENS, derive_llm=("facts",), derive_llm_tokens=300, derive_llm_reply_tokens=160,
+                llm_context_tokens=CONTEXT_TOKENS, derive_llm=("facts",), derive_llm_tokens=600,
+                derive_llm_reply_tokens=96,
             )  # fmt: skip
             with service.write_store() as store:
                 written = service.memories.add(store, WHO, items)
