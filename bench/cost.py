@@ -4,9 +4,9 @@
   model is configured, and none is asked: a scripted one that counts stands in its place. Bytes: the texts themselves,
   the database with history, full text and what is derived, the texts that were derived, and the index.
 - *model*: facts derived by SmolLM2-135M behind llama.cpp's server on some turns of one chat, in batches and one call a
-  turn, in the same run; calls and tokens as the server counts them. A call whose reply could not be used (a model of
-  this size often fails) is counted in `calls` and `unusable`, its tokens are not; so tokens are given a turn that was
-  read. Left out, with the reason, where the server or the weights are missing.
+  turn, in the same run; calls and tokens as the server counts them, those of replies that could not be used included
+  (a model of this size often fails), but for the last try of a batch that was given up. Left out, with the reason,
+  where the server or the weights are missing.
 """
 
 import tempfile
@@ -28,8 +28,8 @@ from recalld.jobs.tasks import CONSOLIDATE, READ
 from recalld.llm.scripted import ScriptedModel
 from retrieval.encode_hash import HashEncoder
 
-TURNS_A_CHAT, CHATS = 250, 2
-MODEL_TURNS, MODEL_CHARS = 8, 400
+TURNS_A_CHAT, CHATS = 250, 1
+MODEL_TURNS, MODEL_CHARS = 4, 400
 REPLY_TOKENS = 96
 BATCH = 100
 
@@ -119,9 +119,8 @@ def _asked(url: str, turns: Sequence[Turn], batch_tokens: int, alone: bool = Fal
             for key, count in _counts(job).items():
                 total[key] = total.get(key, 0) + count
         service.close()
-    read = max(1, total.get("memories", 0))
-    a_turn = {name: round(total.get(name, 0) / read, 1) for name in ("prompt_tokens", "completion_tokens")}
-    counted = {**total, "tokens a turn read": a_turn, "wall s": round(time.perf_counter() - started, 1)}
+    a_turn = {name: round(total[name] / len(turns), 1) for name in ("calls", "prompt_tokens", "completion_tokens")}
+    counted = {**total, "a turn": a_turn, "wall s": round(time.perf_counter() - started, 1)}
     say(f"model: {counted}")
     return counted
 

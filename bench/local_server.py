@@ -10,7 +10,8 @@ from recalld.core.errors import ConfigError, ModelMissing
 from recalld.models.folder import path_of
 
 CONTEXT_TOKENS = 4096
-THREADS = 2
+# llama.cpp's threads wait for each other by spinning: two of them on two busy cores are many times slower than one.
+THREADS = 1
 
 
 @contextmanager

@@ -19,14 +19,14 @@ from typing import Any
 
 from memory.consolidate import RANGE_MEMORIES, SESSION_MEMORIES_MAX, Consolidator, Unit
 from memory.derive.asked import Asked, Read
-from memory.derive.asking import AskSettings, ask, fit
+from memory.derive.asking import AskSettings, PaidReply, ask, fit
 from memory.knowledge import Knowledge
 from memory.model import Memory, Selection
 from memory.ports import Store, StoreTransaction
 from recalld.core.clock import Clock
 from recalld.core.errors import UnusableReply
 from recalld.core.scope import EVERYTHING, Scope
-from recalld.llm.ports import LanguageModel
+from recalld.llm.ports import LanguageModel, Usage
 
 Counts = Mapping[str, int]
 
@@ -131,9 +131,9 @@ class Reader:
             reached = replace(place, unit=exact.values(), last=last)
             try:
                 return self._asked_of(reached, exact, batch)
-            except UnusableReply:
-                aside = (*place.aside, tuple(memory.id for memory in batch))
-                return ReadPlan(_counted(replace(reached, aside=aside), calls=1, unusable=1), False)
+            except PaidReply as error:
+                aside = replace(reached, aside=(*place.aside, tuple(memory.id for memory in batch)))
+                return ReadPlan(_counted(aside, calls=1, unusable=1, **_tokens(error.usage)), False)
         seen_until = until if scope == EVERYTHING and not again and place.after < place.target else None
         if until < place.target and not again:
             return ReadPlan(replace(place, after=until, unit=None, last=None), False, seen_until=seen_until)
@@ -193,8 +193,7 @@ class Reader:
             place,
             calls=1,
             memories=len(shown),
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
+            **_tokens(usage),
             **{f"dropped: {reason}": count for reason, count in read.dropped.items()},
         )
         return ReadPlan(counted, False, scope, batch, read)
@@ -248,6 +247,10 @@ class Reader:
     @staticmethod
     def _in_order(memories: Sequence[Memory]) -> list[Memory]:
         return sorted(memories, key=lambda memory: (memory.order_at, memory.row))
+
+
+def _tokens(usage: Usage) -> dict[str, int]:
+    return {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
 
 
 def _counted(place: ReadPlace, **more: int) -> ReadPlace:

@@ -53,6 +53,14 @@ class AskSettings:
     again_temperature: float = 0.7
 
 
+class PaidReply(UnusableReply):
+    """An unusable reply, with what it cost."""
+
+    def __init__(self, detail: str, usage: Usage) -> None:
+        super().__init__(detail)
+        self.usage = usage
+
+
 @cache
 def prompt(name: str) -> Prompt:
     """The prompt `memory/prompts/NAME.md`."""
@@ -102,7 +110,7 @@ def ask(
         again: whether this is the second try.
 
     Raises:
-        UnusableReply: it is something else; says nothing of its text.
+        PaidReply: it is something else; says nothing of its text.
         UpstreamError, Unavailable: the server failed.
     """
     lines = "\n".join(_lines(memories, model, settings))
@@ -122,7 +130,10 @@ def ask(
         usage = chunk.usage or usage
         if len(reply) > REPLY_CHARS_MAX:
             break
-    return checked(reply, shape), usage
+    try:
+        return checked(reply, shape), usage
+    except UnusableReply as error:
+        raise PaidReply(error.detail, usage) from None
 
 
 def checked(reply: str, shape: type[R]) -> R:
