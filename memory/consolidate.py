@@ -199,7 +199,7 @@ class Consolidator:
             if not self._unchanged(store, namespace, unit):
                 continue
             for made_by, proposals in unit.proposed:
-                wrote, erased = self._bring(store, namespace, unit, made_by, proposals)
+                wrote, erased = self.bring(store, namespace, unit, made_by, proposals)
                 written, removed = written + wrote, removed + erased
             changed += unit.changed
         # At once, because what a learner compares with is the same for all sessions of a person.
@@ -254,7 +254,7 @@ class Consolidator:
         now = {memory.id: memory.version for memory in store.get(namespace, [memory.id for memory in unit.memories])}
         return all(now.get(memory.id) == memory.version for memory in unit.memories)
 
-    def _bring(
+    def bring(
         self, store: Store, namespace: str, unit: Unit, made_by: Deriver, proposals: Sequence[Proposal]
     ) -> tuple[int, int]:
         """Make what is there be what is proposed; returns how many rows were written, and removed."""

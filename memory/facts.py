@@ -112,6 +112,7 @@ class Statement:
         ended: whether it says that this is over ("no longer", "used to").
         unique: whether its words speak of one thing ("my budget is"), so that another value may be a newer one.
         extractor: name and version of what read it.
+        source_version: the version of its source that said so, where it can not be read off the source again.
     """
 
     triple: Triple
@@ -128,6 +129,7 @@ class Statement:
     replaces: str | None = None
     ended: bool = False
     unique: bool = False
+    source_version: int | None = None
 
     @property
     def from_when(self) -> datetime:

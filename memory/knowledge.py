@@ -16,6 +16,7 @@ from memory.merge import Vetoed, settle
 from memory.model import Change, Deriver, Memory, Selection
 from memory.ports import Store
 from memory.reconcile import Decided, Ground, reconcile, slot_name, within
+from memory.told import sources_told, statements_kept
 from recalld.core.clock import Clock
 from recalld.core.ids import IdSource
 from recalld.core.scope import Scope
@@ -62,6 +63,22 @@ class Knowledge:
             changes += self._settle(store, namespace, scope, slots, told)
         return changes
 
+    def take_in(
+        self, store: Store, namespace: str, told: Sequence[Statement], sources: Sequence[Memory]
+    ) -> list[Change]:
+        """Take in statements that can not be read off these sources, in the place of those that were kept of them."""
+        by_scope: dict[Scope, list[Memory]] = {}
+        for source in sources:
+            by_scope.setdefault(scope_of_facts(source.item.scope), []).append(source)
+        changes: list[Change] = []
+        for scope, read in by_scope.items():
+            ids = {source.id for source in read}
+            said = [each for each in told if each.source_id in ids]
+            slots = {slot_name(each.triple) for each in said}
+            slots |= {slot for source in read for slot in self._slots_from(store, source, only_told=True)}
+            changes += self._settle(store, namespace, scope, slots, read, said)
+        return changes
+
     def settle_again(self, store: Store, namespace: str, about: Iterable[Memory]) -> list[Change]:
         """Settle the slots of these facts anew, with these sources: after an undo, or when a source went."""
         facts = [memory for memory in about if "slot" in memory.item.metadata]
@@ -76,15 +93,26 @@ class Knowledge:
     def _said(self, source: Memory) -> list[Statement]:
         return self._read(source) if source.state == "active" else []
 
-    def _slots_from(self, store: Store, source: Memory) -> list[str]:
-        """The slots that a source spoke of before it changed."""
+    def _slots_from(self, store: Store, source: Memory, only_told: bool = False) -> list[str]:
+        """The slots that a source spoke of before; `only_told`: those of which statements of it are kept."""
         wanted = Selection(kinds=("fact",), states=("active", "superseded"), source_id=source.id)
         found = store.select(source.namespace, wanted, self._clock.now(), SOURCES_READ_MAX)
-        return [str(fact.item.metadata["slot"]) for fact in found if "slot" in fact.item.metadata]
+        return [
+            str(fact.item.metadata["slot"])
+            for fact in found
+            if "slot" in fact.item.metadata and (not only_told or source.id in sources_told(fact))
+        ]
 
     def _settle(
-        self, store: Store, namespace: str, scope: Scope, slots: set[str], fresh: Sequence[Memory]
+        self,
+        store: Store,
+        namespace: str,
+        scope: Scope,
+        slots: set[str],
+        fresh: Sequence[Memory],
+        told: Sequence[Statement] | None = None,
     ) -> list[Change]:
+        """Settle slots; `told`: what was read in `fresh` otherwise than by rule, None where that was not done anew."""
         if not slots:
             return []
         stored = store.facts(namespace, scope, sorted(slots))
@@ -97,6 +125,10 @@ class Knowledge:
             for statement in self._said(source)
             if slot_name(statement.triple) in slots
         ]
+        anew = {source.id for source in fresh} if told is not None else set()
+        kept = {source_id: source for source_id, source in known.items() if source_id not in anew}
+        statements += [each for fact in stored for each in statements_kept(fact, kept)]
+        statements += told or ()
         ground = Ground(namespace, scope, self._deriver)
         vetoed = vetoes(store.undone(namespace), scope)
         settled = settle(statements, vetoed)

@@ -14,6 +14,7 @@ from typing import Any
 from memory.facts import Key, Settled, Standing, Triple
 from memory.merge import Vetoed, add_digest, confirm_digest, digest, link_digest, supersede_digest
 from memory.model import Action, Deriver, Item, Memory, State
+from memory.told import to_json
 from recalld.core.scope import Scope
 
 
@@ -98,6 +99,8 @@ def render_metadata(fact: Standing) -> dict[str, Any]:
     for name, interval in (("valid_from", last.valid_from), ("due", last.due), ("time", last.time)):
         if interval is not None:
             told[name] = interval.told()
+    if kept := [to_json(each) for each in fact.statements if each.source_version is not None]:
+        told["told"] = kept
     if fact.reason:
         told["closed_because"] = fact.reason
     return told

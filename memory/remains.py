@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from memory.ingest import lexical_terms
 from memory.model import Memory
+from recalld.core.ids import is_id
 
 LONG, MIDDLE, SHORT = 16, 8, 5
 ALIGNED = 8
@@ -39,11 +40,14 @@ _MASKS = {MIDDLE: np.uint64(2**64 - 1), SHORT: np.uint64(2**40 - 1)}
 
 
 def strings_of(memory: Memory) -> Iterator[str]:
-    """What a memory's version says, in every place where a caller can say something."""
+    """What a memory's version says, in every place where a caller can say something.
+
+    Ids that a deriver cites are none of it: most characters of one may stand in every other id of its millisecond.
+    """
     item = memory.item
     yield from (said for said in (item.text, item.speaker, item.external_id) if said)
-    yield from _strings(item.metadata)
-    yield from _strings(item.frame or {})
+    for given in (item.metadata, item.frame or {}):
+        yield from (said for said in _strings(given) if not is_id("mem", said))
 
 
 def plain_spelling(text: str) -> list[bytes]:

@@ -14,6 +14,9 @@ from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator
 from memory.context import TokenCounter
+from memory.derive.asked import ASKED
+from memory.derive.asking import AskSettings
+from memory.derive.profile import ProfileSettings
 from memory.episodes import Episodes
 from memory.erase import Elsewhere, Erasures, Target
 from memory.export import Exports
@@ -22,6 +25,8 @@ from memory.indexing import Indexer
 from memory.linking import Linker
 from memory.model import Receipt
 from memory.ports import Store
+from memory.profiles import Profiles
+from memory.reading import Reader
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
 from memory.service import MemoryService
@@ -49,7 +54,7 @@ from recalld.jobs.ports import JobQueue
 from recalld.jobs.queue import SqlJobQueue
 from recalld.jobs.runner import JobRunner, Task, Work
 from recalld.jobs.schedule import Scheduler, ScheduleSettings
-from recalld.jobs.tasks import Consolidate, Retention
+from recalld.jobs.tasks import Consolidate, Read, Retention
 from recalld.jobs.worker import JobSteps, Worker
 from recalld.llm.ports import LanguageModel
 from retrieval.pipeline import Pipeline
@@ -112,16 +117,20 @@ class Service:
             self.database, self.vectors, made_with, settings.spool_dir, self.clock, self.ids, settings
         )
         self.gate = Gate()
+        profiles = Profiles(
+            self.clock, self.ids, self.encoder.count_tokens, ProfileSettings(tokens_max=settings.profile_tokens)
+        )
         self.consolidator = Consolidator(
             make_derivers(settings, self.encoder),
             self.read_store,
             self.clock,
             self.ids,
-            (self.knowledge, Linker(self.clock, self.ids)),
+            (self.knowledge, profiles, Linker(self.clock, self.ids)),
         )
+        self._llm = parts.llm
+        self.readers = self._make_readers()
         self.tasks: dict[str, Task] = {task.name: task for task in self._own_tasks()}
         self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())
-        self._llm = parts.llm
         self._counter: TokenCounter | None = None
         self._llm_lock = threading.Lock()
         self._ensure_default_namespace()
@@ -193,9 +202,18 @@ class Service:
     def _own_tasks(self) -> tuple[Task, ...]:
         erase_after = self.settings.retention_days
         return (
-            Consolidate(self.consolidator),
+            Consolidate(self.consolidator, list(self.readers)),
+            Read(self.readers),
             Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, erase_after),
         )
+
+    def _make_readers(self) -> dict[str, Reader]:
+        """One for each deriver that asks the language model, which is loaded when the first one reads."""
+        asking = AskSettings(self.settings.derive_llm_tokens, self.settings.derive_llm_reply_tokens)
+        return {
+            name: Reader(ASKED[name], self.llm, self.consolidator, self.knowledge, self.read_store, self.clock, asking)
+            for name in dict.fromkeys(self.settings.derive_llm)
+        }
 
     def _job_steps(self) -> JobSteps:
         runner = self.job_runner()

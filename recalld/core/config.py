@@ -23,6 +23,8 @@ from pydantic_settings import (
 
 from recalld.core.errors import ConfigError
 
+LlmDeriver = Literal["facts", "summaries", "episodes", "refined"]
+
 
 class Limits(BaseModel):
     """What one request may hold. Every limit has its unit in its name."""
@@ -93,6 +95,13 @@ class Settings(BaseSettings, Limits):
         "none", description="what reads facts about others besides the rules (`pip install 'recalld[parser]'`)"
     )
     summary_tokens: int = Field(160, ge=16, le=4096, description="longest session summary")
+    profile_tokens: int = Field(256, ge=16, le=4096, description="longest profile of a scope")
+    derive_llm: Annotated[tuple[LlmDeriver, ...], NoDecode] = Field(
+        (),
+        description="what the chat model derives besides, comma-separated: `facts`, `summaries`, `episodes`, `refined`",
+    )
+    derive_llm_tokens: int = Field(2048, ge=64, le=100_000, description="tokens of memories in one call of those")
+    derive_llm_reply_tokens: int = Field(1024, ge=16, le=100_000, description="longest reply to one of those calls")
     retention_days: int = Field(30, ge=0, description="how long a forgotten memory is kept before it is erased")
     job_lease_s: float = Field(30.0, ge=1, description="how long a worker that says nothing keeps a job")
     job_attempts_max: int = Field(5, ge=1, description="tries of one step before a job goes to the dead letter")
@@ -106,7 +115,7 @@ class Settings(BaseSettings, Limits):
     def _expand(cls, value: Path) -> Path:
         return value.expanduser()
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "derive_llm", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

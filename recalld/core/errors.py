@@ -21,6 +21,7 @@ limits; they never hold memory text, a query or a key, because they are shown an
         ModelMissing                  model_missing        503
         FeatureNotInstalled           not_installed        503
       UpstreamError                   upstream_error       502  (retryable)
+      UnusableReply                   unusable_reply       424
       IndexDamaged                    index_damaged        500
       ConfigError                     config_error         500
 """
@@ -191,6 +192,14 @@ class UpstreamError(RecalldError):
     status = 502
     retryable = True
     title = "Upstream error"
+
+
+class UnusableReply(RecalldError):
+    """A language model's reply does not fit what it was asked for; asking again unchanged would not help."""
+
+    code = "unusable_reply"
+    status = 424
+    title = "Unusable reply"
 
 
 class IndexDamaged(RecalldError):

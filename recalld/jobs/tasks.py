@@ -1,10 +1,13 @@
 """The tasks that exist, each a thin frame around what `memory` does: steps, cursors, receipts.
 
 consolidate   bring what is derived up to date: of a namespace, a scope, or exact scopes that an erasure touched
+read          have a language model read what is new, for one deriver; put by `consolidate` where one is set
 retention     erase what was forgotten longer ago than the retention time
 """
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,26 +15,35 @@ from memory.consolidate import Consolidator, Place, scopes_of
 from memory.erase import Target
 from memory.model import Receipt, Selection
 from memory.ports import Store, StoreTransaction
+from memory.reading import Reader, ReadPlace
 from recalld.core.access import Principal
 from recalld.core.clock import Clock
 from recalld.core.db import format_utc
+from recalld.core.errors import NotFound
 from recalld.jobs.model import Job, Progress
 from recalld.jobs.runner import Breathe, Effects, Outcome, Work
 from retrieval.filters import parse
 
 CONSOLIDATE = "consolidate"
+READ = "read"
 RETENTION = "retention"
 # Few, because a write waits for the erasures of one step.
 RETENTION_STEP = 20
 
 
 class Consolidate:
-    """`consolidate`. Arguments: `scope`, only what is in it; or `scopes`, exact ones to derive again."""
+    """`consolidate`. Arguments: `scope`, only what is in it; or `scopes`, exact ones to derive again.
+
+    Args:
+        readers: the names of derivers that ask a language model: each gets a job of its own at the end, so that what
+            rules derive waits for none of them.
+    """
 
     name = CONSOLIDATE
 
-    def __init__(self, consolidator: Consolidator) -> None:
+    def __init__(self, consolidator: Consolidator, readers: Sequence[str] = ()) -> None:
         self._consolidator = consolidator
+        self._readers = readers
 
     def plan(self, job: Job, breathe: Breathe) -> Effects:
         """The next few sessions."""
@@ -43,7 +55,37 @@ class Consolidate:
             reached = self._consolidator.write(work.store, job.namespace, planned)
             told = {"units": reached.done, "written": reached.written, "removed": reached.removed}
             cursor = None if planned.ended else reached.to_json()
+            for name in self._readers if planned.ended else ():
+                given = {**job.arguments, "deriver": name}
+                key = json.dumps(given, sort_keys=True)
+                work.jobs.put(job.namespace, READ, given, dedup_key=_short(key), priority=job.priority)
             return Outcome(cursor, Progress(reached.done, planned.total or reached.done), told)
+
+        return effects
+
+
+class Read:
+    """`read`. Arguments: `deriver`, and as those of `consolidate`. The result counts calls and tokens."""
+
+    name = READ
+
+    def __init__(self, readers: Mapping[str, Reader]) -> None:
+        self._readers = readers
+
+    def plan(self, job: Job, breathe: Breathe) -> Effects:
+        """The next batch: one call."""
+        breathe()
+        reader = self._readers.get(job.arguments["deriver"])
+        if reader is None:
+            raise NotFound("no deriver of this name is set in RECALLD_DERIVE_LLM")
+        place = None if job.cursor is None else ReadPlace.of(job.cursor)
+        again = list(scopes_of(job.arguments.get("scopes", ())))
+        planned = reader.plan(job.namespace, place, job.scope, again, job.token)
+
+        def effects(work: Work) -> Outcome:
+            reached = reader.write(work.store, job.namespace, planned)
+            cursor = None if planned.ended else reached.to_json()
+            return Outcome(cursor, Progress(reached.counts.get("memories", 0)), reached.counts)
 
         return effects
 
@@ -88,3 +130,8 @@ class Retention:
             return Outcome(told if more else None, Progress(told["memories"]), told, follow)
 
         return effects
+
+
+def _short(key: str) -> str:
+    """A key that tells nothing of the scope in it."""
+    return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()

@@ -12,9 +12,9 @@ Source: the chat completions interface of OpenAI, https://platform.openai.com/do
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from recalld.core.errors import InvalidInput
 
@@ -59,6 +59,7 @@ class GenerationSettings:
         top_k: sample from the so many likeliest tokens; 0 is all.
         seed: makes sampling repeatable; None draws one.
         stop: the reply ends before the first of these strings.
+        reply_schema: a JSON schema that the reply is to fit. A model may not know how: whoever gives one checks it.
 
     Raises:
         InvalidInput: a value out of its range; names the field.
@@ -70,6 +71,7 @@ class GenerationSettings:
     top_k: int = 0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    reply_schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.tokens_max < 1:

@@ -161,6 +161,9 @@ class OpenAICompatibleModel:
             body["stop"] = list(settings.stop[:_STOPS_MAX])
         if settings.seed is not None:
             body["seed"] = settings.seed
+        if settings.reply_schema is not None:
+            named = {"name": "reply", "schema": settings.reply_schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
         if settings.top_k:
             # Not in OpenAI's interface, but in those of vLLM, SGLang and llama-server.
             body["top_k"] = settings.top_k

@@ -76,7 +76,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(dist: Path) -> None:
     assert {name.split("/")[0] for name in names} == {*TOP_LEVEL, info}
     assert {f"{package}/py.typed" for package in TOP_LEVEL} <= set(names)
     for wanted in (
-        "memory/prompts/chat.md",
+        *(f"memory/prompts/{name}.md" for name in ("chat", "episodes", "facts", "refined", "summaries")),
         "retrieval/assets/tokenizer.json",
         "retrieval/assets/NOTICE",
         "recalld/demo/conversation.json.gz",

@@ -1,0 +1,169 @@
+"""What 1,000 turns cost: language model calls and tokens, processor seconds, wall time, and bytes by layer.
+
+- *rules*: the first turns of each chat of BEAM-500K are written, indexed and consolidated as by default. No language
+  model is configured, and none is asked: a scripted one that counts stands in its place. Bytes: the texts themselves,
+  the database with history, full text and what is derived, the texts that were derived, and the index.
+- *model*: facts derived by SmolLM2-135M behind llama.cpp's server on some turns of one chat, in batches and one call a
+  turn, in the same run; calls and tokens as the server counts them, those of replies that could not be used included
+  (a model of this size often fails), but for the last try of a batch that was given up. Left out, with the reason,
+  where the server or the weights are missing.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.datasets import Turn, beam
+from bench.local_server import CONTEXT_TOKENS, local_server
+from bench.runner import Options, say
+from memory.model import Memory, Selection
+from recalld.bootstrap import Parts, Service
+from recalld.core.access import DEFAULT_NAMESPACE, Principal
+from recalld.core.config import load_settings
+from recalld.core.errors import ConfigError, RecalldError
+from recalld.jobs.model import Job
+from recalld.jobs.tasks import CONSOLIDATE, READ
+from recalld.llm.scripted import ScriptedModel
+from retrieval.encode_hash import HashEncoder
+
+TURNS_A_CHAT, CHATS = 250, 1
+MODEL_TURNS, MODEL_CHARS = 4, 400
+REPLY_TOKENS = 96
+BATCH = 100
+
+
+def run(options: Options) -> dict[str, Any]:
+    """Both parts."""
+    chats = beam("500K", options.data)[: options.limit or CHATS]
+    turns = [turn for chat in chats for turn in chat.turns[:TURNS_A_CHAT]]
+    results: dict[str, Any] = {"rules": _rules(turns, options.encoder)}
+    said = [turn for turn in chats[0].turns if turn.role == "user" and len(turn.text) <= MODEL_CHARS][:MODEL_TURNS]
+    try:
+        results["model"] = _model(said)
+    except ConfigError as error:
+        results["model"] = {"left out": error.detail}
+    return results
+
+
+def _rules(turns: Sequence[Turn], encoder: str) -> dict[str, Any]:
+    model = ScriptedModel([])
+    with tempfile.TemporaryDirectory(prefix="recalld-bench-") as name:
+        folder = Path(name)
+        service = _service(folder, Parts(llm=model), encoder=encoder)
+        service.encoder.encode(["warm"])
+        wall, processor = time.perf_counter(), time.process_time()
+        _write(service, turns)
+        service.indexer.apply_all()
+        written = time.perf_counter() - wall
+        _work(service)
+        service.indexer.apply_all()
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        sources, derived = (_all(service, derived) for derived in (False, True))
+        service.close()
+        files = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    index = sum(size for path, size in files.items() if path.is_relative_to(folder / "index"))
+    a_thousand = 1000 / len(turns)
+    results = {
+        "turns": len(turns),
+        "encoder": encoder,
+        "derived rows": len(derived),
+        "per 1,000 turns": {
+            "calls": len(model.calls),
+            "tokens": sum(model.count_prompt_tokens(messages) for messages, _ in model.calls),
+            "cpu s": round(processor * a_thousand, 1),
+            "wall s": round(wall * a_thousand, 1),
+            "wall s, writing and indexing": round(written * a_thousand, 1),
+            "bytes": {
+                "source texts": round(_bytes(sources) * a_thousand),
+                "derived texts": round(_bytes(derived) * a_thousand),
+                "database": round(
+                    sum(files[path] for path in files if path.name.startswith("recalld.db")) * a_thousand
+                ),
+                "index": round(index * a_thousand),
+            },
+        },
+    }
+    say(f"rules: {results}")
+    return results
+
+
+def _model(turns: Sequence[Turn]) -> dict[str, Any]:
+    with local_server() as url:
+        batched = _asked(url, turns, batch_tokens=1024)
+        single = _asked(url, turns, batch_tokens=64, alone=True)
+    return {
+        "turns": len(turns),
+        "model": "smollm2",
+        "reply tokens": REPLY_TOKENS,
+        "batched": batched,
+        "one a turn": single,
+    }
+
+
+def _asked(url: str, turns: Sequence[Turn], batch_tokens: int, alone: bool = False) -> dict[str, Any]:
+    """Counts of the jobs that read, of all turns; `alone`: each turn consolidated before the next is written."""
+    given = {
+        "llm": "openai", "llm_url": url, "llm_model": "smollm2", "llm_context_tokens": CONTEXT_TOKENS,
+        "derive_llm": ("facts",), "derive_llm_tokens": batch_tokens, "derive_llm_reply_tokens": REPLY_TOKENS,
+    }  # fmt: skip
+    total: dict[str, int] = {}
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="recalld-bench-") as name:
+        service = _service(Path(name), Parts(encoder=HashEncoder()), **given)
+        for some in [[turn] for turn in turns] if alone else [turns]:
+            _write(service, some)
+            _work(service)
+        for job in _jobs(service):
+            for key, count in _counts(job).items():
+                total[key] = total.get(key, 0) + count
+        service.close()
+    a_turn = {name: round(total[name] / len(turns), 1) for name in ("calls", "prompt_tokens", "completion_tokens")}
+    counted = {**total, "a turn": a_turn, "wall s": round(time.perf_counter() - started, 1)}
+    say(f"model: {counted}")
+    return counted
+
+
+def _counts(job: Job) -> Mapping[str, int]:
+    return job.result or (job.cursor or {}).get("counts", {})
+
+
+def _service(folder: Path, parts: Parts, **settings: Any) -> Service:
+    given = {"data_dir": folder, "database_url": f"sqlite:///{folder / 'recalld.db'}", **settings}
+    return Service(load_settings(**given), parts)
+
+
+def _write(service: Service, turns: Sequence[Turn]) -> None:
+    for start in range(0, len(turns), BATCH):
+        with service.write_store() as store:
+            items = [turn.item() for turn in turns[start : start + BATCH]]
+            service.memories.add(store, Principal(DEFAULT_NAMESPACE), items)
+
+
+def _work(service: Service) -> None:
+    """Consolidate, and do every job until none is left."""
+    with service.write_work() as work:
+        work.jobs.put(DEFAULT_NAMESPACE, CONSOLIDATE, {})
+    runner = service.job_runner()
+    more = True
+    while more:
+        try:
+            more = bool(runner.advance())
+        except RecalldError as error:
+            runner.failed(error)
+
+
+def _jobs(service: Service) -> list[Job]:
+    with service.read_work() as work:
+        return work.jobs.select(DEFAULT_NAMESPACE, 1000, tasks=[READ])
+
+
+def _all(service: Service, derived: bool) -> list[Memory]:
+    wanted = Selection(derived=derived, states=("active", "superseded"))
+    with service.read_store() as store:
+        return store.select(DEFAULT_NAMESPACE, wanted, service.clock.now(), 1_000_000)
+
+
+def _bytes(found: Sequence[Memory]) -> int:
+    return sum(len(memory.item.text.encode()) for memory in found)
