@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memory import lifecycle
+from memory.consolidate import Portrays
 from memory.knowledge import Knowledge
 from memory.model import Change, ChangeSelection, Memory, State
 from memory.ports import Store
@@ -38,10 +39,11 @@ class ChangePage:
 class ChangeLog:
     """See the module's docstring."""
 
-    def __init__(self, clock: Clock, ids: IdSource, knowledge: Knowledge) -> None:
+    def __init__(self, clock: Clock, ids: IdSource, knowledge: Knowledge, pictures: Sequence[Portrays] = ()) -> None:
         self._clock = clock
         self._ids = ids
         self._knowledge = knowledge
+        self._pictures = pictures
 
     def select(self, store: Store, who: Principal, wanted: ChangeSelection, limit: int) -> ChangePage:
         """A page of changes, newest first, of those that are wholly in the scope that the key may see."""
@@ -82,6 +84,8 @@ class ChangeLog:
             self._knowledge.settle_again(store, who.namespace, about)
         else:
             self._take_back(store, change, about)
+        for picture in self._pictures:
+            picture.rebuild(store, who.namespace, {memory.item.scope for memory in about})
         store.record_change(undo)
         return undo
 

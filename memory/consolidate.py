@@ -12,7 +12,7 @@ proposed is erased; one that its user forgot stays forgotten; what is written re
 since they were read, else it waits for the change that is in the feed. Only derived rows are touched.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -82,6 +82,19 @@ class Learns(Protocol):
         ...
 
 
+class Portrays(Protocol):
+    """Keeps a picture of what stands for a person, built from what was derived before it."""
+
+    @property
+    def made_by(self) -> Deriver:
+        """Its name and version; another version builds every picture again."""
+        ...
+
+    def rebuild(self, store: Store, namespace: str, scopes: Iterable[Scope]) -> int:
+        """Build the pictures of whoever these scopes are of; returns how many rows that changed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """How far a run is.
@@ -133,7 +146,7 @@ class Planned:
 
 
 class Consolidator:
-    """Plans and writes steps. `derivers` and `learners` are the tables that `recalld.bootstrap` hands in."""
+    """Plans and writes steps. `recalld.bootstrap` hands in the tables of derivers, learners and pictures."""
 
     def __init__(
         self,
@@ -142,9 +155,11 @@ class Consolidator:
         clock: Clock,
         ids: IdSource,
         learners: Sequence[Learns] = (),
+        pictures: Sequence[Portrays] = (),
     ) -> None:
         self._derivers = derivers
         self._learners = learners
+        self._pictures = pictures
         self._read = read
         self._clock = clock
         self._ids = ids
@@ -157,7 +172,8 @@ class Consolidator:
         return min(store.derived_until(namespace, made_by) for made_by in everyone)
 
     def _everyone(self) -> list[Deriver]:
-        return [each.made_by for each in self._derivers] + [each.made_by for each in self._learners]
+        tables: tuple[Sequence[Derives | Learns | Portrays], ...] = (self._derivers, self._learners, self._pictures)
+        return [each.made_by for table in tables for each in table]
 
     def plan(
         self,
@@ -205,6 +221,8 @@ class Consolidator:
         # At once, because what a learner compares with is the same for all sessions of a person.
         for learner in self._learners:
             written += len(learner.learn(store, namespace, changed))
+        for picture in self._pictures:
+            written += picture.rebuild(store, namespace, {unit.scope for unit in planned.units})
         if planned.seen_until is not None:
             for made_by in self._everyone():
                 store.set_derived_until(namespace, made_by, planned.seen_until)
@@ -260,7 +278,7 @@ class Consolidator:
         """Make what is there be what is proposed; returns how many rows were written, and removed."""
         ids = [memory.id for memory in unit.memories]
         there = {memory.item.external_id: memory for memory in store.derived_by(namespace, made_by.name, ids)}
-        wanted = {_external_id(made_by, each): each for each in proposals}
+        wanted = {external_id(made_by, each.key): each for each in proposals}
         surplus = [m.id for name, m in there.items() if name not in wanted and m.state == "active"]
         if surplus:
             store.erase(namespace, surplus)
@@ -272,8 +290,8 @@ class Consolidator:
             made = self._memory(namespace, unit.scope, name, each, made_by, now)
             if existing is None:
                 fresh.append(made)
-            elif existing.state == "active" and _differs(existing, made):
-                store.replace(namespace, _next(existing, made, now))
+            elif existing.state == "active" and differs(existing, made):
+                store.replace(namespace, next_version(existing, made, now))
                 written.append(existing.id)
         written += [memory.id for memory in store.insert(namespace, fresh)]
         if written:
@@ -298,7 +316,7 @@ class Consolidator:
         )
 
 
-def _next(existing: Memory, made: Memory, now: datetime) -> Memory:
+def next_version(existing: Memory, made: Memory, now: datetime) -> Memory:
     """The next version of a derived memory. Its links to sources stay: its older versions still tell of them."""
     return replace(
         new_version(existing, made.item, now),
@@ -309,13 +327,15 @@ def _next(existing: Memory, made: Memory, now: datetime) -> Memory:
     )
 
 
-def _differs(existing: Memory, made: Memory) -> bool:
+def differs(existing: Memory, made: Memory) -> bool:
+    """Whether what was made now says or rests on something else than what is there."""
     told = [(m.item, m.valid_from, m.valid_to, m.deriver) for m in (existing, made)]
     return told[0] != told[1] or not set(made.sources) <= set(existing.sources)
 
 
-def _external_id(made_by: Deriver, proposal: Proposal) -> str:
-    return f"{RESERVED_EXTERNAL_ID}{made_by.name}:{proposal.key}"
+def external_id(made_by: Deriver, key: str) -> str:
+    """What a derived memory is found by in its scope."""
+    return f"{RESERVED_EXTERNAL_ID}{made_by.name}:{key}"
 
 
 def _active(memories: Sequence[Memory], now: datetime) -> list[Memory]:

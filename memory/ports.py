@@ -193,7 +193,7 @@ class DerivedStore(Protocol):
         ...
 
     def changed(self, namespace: str, after: int, until: int) -> list[tuple[Scope, str]]:
-        """The memories of changes in (after, until] that callers wrote, with their exact scopes, by scope."""
+        """The memories that callers changed in (after, until], derived ones too, with their exact scopes, by scope."""
         ...
 
     def session(self, namespace: str, scope: Scope, limit: int) -> list[Memory]:

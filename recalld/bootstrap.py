@@ -18,6 +18,7 @@ from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
+from memory.derive.profile import ProfileSettings
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.erase import Elsewhere, Erasures, Target
 from memory.export import Exports
@@ -27,6 +28,7 @@ from memory.knowledge import Knowledge
 from memory.linking import Linker
 from memory.model import Receipt
 from memory.ports import Store
+from memory.profiles import Profiles
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
 from memory.service import MemoryService
@@ -95,7 +97,10 @@ class Service:
         self.indexer = Indexer(self.encoder, self.vectors, self.read_store, self.write_store)
         self.memories = MemoryService(self.clock, self.ids, settings)
         self.knowledge = Knowledge(self.clock, self.ids)
-        self.changes = ChangeLog(self.clock, self.ids, self.knowledge)
+        self.profiles = Profiles(
+            self.clock, self.ids, self.encoder.count_tokens, ProfileSettings(tokens_max=settings.profile_tokens)
+        )
+        self.changes = ChangeLog(self.clock, self.ids, self.knowledge, (self.profiles,))
         pipeline = Pipeline(self.encoder, self.vectors)
         self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
         self.recall_log = RecallLog(self.write_store)
@@ -117,6 +122,7 @@ class Service:
             self.clock,
             self.ids,
             (self.knowledge, Linker(self.clock, self.ids)),
+            (self.profiles,),
         )
         self.tasks: dict[str, Task] = {task.name: task for task in self._own_tasks()}
         self.worker = Worker(self.indexer.apply, self._after_requests, self.upkeep, jobs=self._job_steps())

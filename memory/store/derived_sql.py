@@ -1,8 +1,8 @@
 """The SQL of consolidation: the change log as a feed, sessions, what was derived of which memories, watermarks.
 
 Every query reads from an index: changes by namespace and number, memories by session, links by their source; so a run
-costs what is above the watermark. What a deriver wrote is no news: changes of action `derive`, decisions (which have
-a digest) and derived rows are left out.
+costs what is above the watermark. What a deriver wrote is no news: changes of action `derive` and decisions (which have
+a digest) are left out. That a caller forgot what was derived is.
 """
 
 from abc import ABC, abstractmethod
@@ -71,7 +71,7 @@ class DerivedRows(ABC):
         )
         query = (
             select(m.user_id, m.agent_id, m.session_id, m.id)
-            .where(m.namespace == namespace, m.deriver_name.is_(None), m.id.in_(touched))
+            .where(m.namespace == namespace, m.id.in_(touched))
             .order_by(m.user_id, m.agent_id, m.session_id, m.row)
         )
         return [(Scope(*row[:3]), row[3]) for row in self._connection.execute(query)]

@@ -288,7 +288,7 @@ class InMemoryStore:
 
     def changed(self, namespace: str, after: int, until: int) -> list[tuple[Scope, str]]:
         touched = {i for number, change in self._news(namespace) if after < number <= until for i in change.memory_ids}
-        found = [m for m in self._of(namespace) if m.id in touched and m.deriver is None]
+        found = [m for m in self._of(namespace) if m.id in touched]
         found.sort(key=lambda m: (*((value is not None, value or "") for value in m.item.scope.values()), m.row))
         return [(memory.item.scope, memory.id) for memory in found]
 

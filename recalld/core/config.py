@@ -89,6 +89,7 @@ class Settings(BaseSettings, Limits):
     consolidation_idle_s: float = Field(30.0, ge=0, description="pause in writing after which `idle` begins")
     nightly_hour: int = Field(3, ge=0, le=23, description="hour (UTC) from which the day's nightly jobs are done")
     summary_tokens: int = Field(160, ge=16, le=4096, description="longest session summary")
+    profile_tokens: int = Field(256, ge=16, le=4096, description="longest profile of a person")
     retention_days: int = Field(30, ge=0, description="how long a forgotten memory is kept before it is erased")
     job_lease_s: float = Field(30.0, ge=1, description="how long a worker that says nothing keeps a job")
     job_attempts_max: int = Field(5, ge=1, description="tries of one step before a job goes to the dead letter")
