@@ -8,8 +8,8 @@ itself. What derivers write is logged as `derive`, which the feed leaves out.
     changes above the watermark -> sessions touched -> Deriver.derive (pure) -> compare with what is there -> write
 
 Invariants: deriving again changes nothing; a derived row names its sources and its deriver, and one that is no longer
-proposed is erased; one that its user forgot stays forgotten; what is written rests on sources that have not changed
-since they were read, else it waits for the change that is in the feed. Only derived rows are touched.
+proposed is erased; one that its user forgot, or decay dropped, stays forgotten; what is written rests on sources that
+have not changed since they were read, else it waits for the change that is in the feed. Only derived rows are touched.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,8 +20,10 @@ from typing import Any, Protocol
 
 from memory.ingest import RESERVED_EXTERNAL_ID
 from memory.lifecycle import new_version
+from memory.merge import decay_digest
 from memory.model import Change, Deriver, Item, Memory
 from memory.ports import Store, StoreTransaction
+from memory.reconcile import within
 from recalld.core.clock import Clock
 from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, SCOPE_FIELDS, Scope
@@ -284,16 +286,18 @@ class Consolidator:
             store.erase(namespace, surplus)
         now = self._clock.now()
         written: list[str] = []
-        fresh: list[Memory] = []
+        fresh: dict[str, Memory] = {}
         for name, each in wanted.items():
             existing = there.get(name)
             made = self._memory(namespace, unit.scope, name, each, made_by, now)
             if existing is None:
-                fresh.append(made)
+                fresh[within(decay_digest(name, made.sources), unit.scope)] = made
             elif existing.state == "active" and differs(existing, made):
                 store.replace(namespace, next_version(existing, made, now))
                 written.append(existing.id)
-        written += [memory.id for memory in store.insert(namespace, fresh)]
+        dropped = store.decided(namespace, list(fresh)) - store.undone(namespace) if fresh else frozenset()
+        kept = [memory for digest, memory in fresh.items() if digest not in dropped]
+        written += [memory.id for memory in store.insert(namespace, kept)]
         if written:
             told = f"derived by {made_by.name} {made_by.version}"
             store.record_change(Change(self._ids.new("chg"), namespace, "derive", told, tuple(written), now))

@@ -32,7 +32,7 @@ class RebuildSettings:
     """
 
     facts_max: int = 2000
-    sources_max: int = 1000
+    sources_max: int = 200
 
 
 class Profiles:

@@ -18,6 +18,7 @@ from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
+from memory.decay import Decay, DecaySettings
 from memory.derive.profile import ProfileSettings
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.erase import Elsewhere, Erasures, Target
@@ -102,7 +103,11 @@ class Service:
         )
         self.changes = ChangeLog(self.clock, self.ids, self.knowledge, (self.profiles,))
         pipeline = Pipeline(self.encoder, self.vectors)
-        self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
+        fading = decay_settings(settings)
+        self.decay = Decay(self.read_store, self.clock, self.ids, fading)
+        self.recaller = Recaller(
+            pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max, fading
+        )
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
         elsewhere = Elsewhere(lambda connection: [self.jobs(connection)], self.jobs)
@@ -198,7 +203,7 @@ class Service:
     def _own_tasks(self) -> tuple[Task, ...]:
         erase_after = self.settings.retention_days
         return (
-            Consolidate(self.consolidator),
+            Consolidate(self.consolidator, self.decay),
             Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, erase_after),
         )
 
@@ -285,6 +290,15 @@ class Service:
 def queue_settings(settings: Settings) -> QueueSettings:
     """The queue's part of the settings."""
     return QueueSettings(lease_s=settings.job_lease_s, attempts_max=settings.job_attempts_max)
+
+
+def decay_settings(settings: Settings) -> DecaySettings:
+    """The part of the settings that says how fast what is known fades."""
+    return DecaySettings(
+        half_life_days={str(kind): days for kind, days in settings.half_life_days.items()},
+        derived_max=settings.derived_max,
+        rank_max=settings.recall_use_max,
+    )
 
 
 def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:

@@ -28,6 +28,7 @@ LONG_FILES: dict[str, str] = {
     "client/recalld_client/scoped.py": "thin methods, one for each operation, mirrored line by line",
     "client/recalld_client/async_scoped.py": "mirrors scoped.py line by line",
     "client/recalld_client/models.py": "a flat list of frozen models, one for each answer",
+    "recalld/bootstrap.py": "the one composition root: whatever has a choice is chosen here alone",
     "memory/store/inmemory.py": "the reference of all that a store does, to be read beside the port",
 }
 """Path -> why it is one file all the same."""
