@@ -20,6 +20,7 @@ from memory.consolidate import Consolidator, Derives
 from memory.context import TokenCounter
 from memory.decay import Decay, DecaySettings
 from memory.derive.profile import ProfileSettings
+from memory.derive.refined import Refined
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.erase import Elsewhere, Erasures, Target
 from memory.export import Exports
@@ -303,7 +304,7 @@ def decay_settings(settings: Settings) -> DecaySettings:
 
 def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
     """What consolidation derives, in this order."""
-    return (SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens)),)
+    return (SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens)), Refined())
 
 
 def make_encoder(settings: Settings) -> Encoder:
