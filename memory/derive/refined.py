@@ -30,7 +30,7 @@ _IT_IS: Final = r"(?:that|this|it)(?:['’]s| is| was)"
 CUES: Final[dict[Sort, re.Pattern[str]]] = {
     "correction": re.compile(
         rf"^(?:{_NO}[\s,.!;:—-]+)+(?:I|we)\s+(?:meant|mean|said|asked|wanted|want)\b"
-        rf"|^(?:{_NO}[\s,.!;:—-]+)+(?:{_IT_IS}|not|the|my|use)\s"
+        rf"|^(?:{_NO}[\s,.!;:—-]+)*(?:no|nope|nah)[\s,.!;:—-]+(?:{_IT_IS}|not|the|my|use)\s"
         r"|^I\s+(?:meant|said|asked\s+for)\b.*\bnot\b"
         rf"|\b{_IT_IS}\s+(?:(?:just|simply|still|completely|all)\s+)?(?:wrong|incorrect|a mistake)\b"
         rf"|\b{_IT_IS}(?:\s+not|n['’]t)\s+(?:(?:quite|at all)\s+)?(?:right|correct|true"
@@ -46,7 +46,7 @@ CUES: Final[dict[Sort, re.Pattern[str]]] = {
         r"|\bI(?:['’]ve|\s+have)?\s+already\s+(?:said|told\s+you|asked|mentioned|explained)\b"
         r"|\bI\s+(?:told|asked)\s+you\s+(?:before|already|twice|to)\b"
         r"|^(?:please\s+)?(?:again|once\s+more|once\s+again|one\s+more\s+time)\s*[,:—-]"
-        r"|^(?:please\s+)?(?:do|show|send|give|tell|make|write|repeat|explain|run|try)\b"
+        r"|^(?:please\s+)?(?:do|show|send|give|tell|make|write|repeat|explain|run)\b"
         r".{0,80}\b(?:again|once\s+more|as\s+(?:usual|always|before)|(?:like|as)\s+last\s+time)\b"
         r"|^(?:can|could|would)\s+you\s+(?:please\s+)?\w+\b.{0,80}\bagain\b"
         r"|\bsame\s+(?:\w+\s+)?as\s+(?:last\s+time|before|usual|always)\b",
@@ -55,8 +55,9 @@ CUES: Final[dict[Sort, re.Pattern[str]]] = {
     "praise": re.compile(
         r"^(?:(?:oh|wow|yes|ah|ok|okay)[\s,!.]+)*(?:perfect|excellent|brilliant|exactly|spot\s+on|well\s+done|nailed\s+it"
         r"|(?:great|good|nice|amazing)\s+(?:job|work|answer|explanation|summary|suggestion))(?:\s*[,.!;:—-]|\s*$)"
-        rf"|\b{_IT_IS}\s+(?:exactly|just|precisely)\s+(?:what|how|the\s+way|right)\b"
-        rf"|^(?:yes[\s,!.]+)?{_IT_IS}\s+(?:perfect|excellent|brilliant|great|awesome)\s*(?:[,.!]|$)"
+        r"|\b(?:that|this)(?:['’]s|\s+is)\s+(?:exactly|just|precisely)\s+(?:what|how|the\s+way)\s+I\s+"
+        r"(?:need|want|meant|asked|like|(?:was|am|wanted|['’]m)\s+looking)"
+        r"|^(?:yes[\s,!.]+)?(?:that|this)(?:['’]s|\s+is)\s+(?:perfect|excellent|brilliant)\s*(?:[,.!]|$)"
         r"|\bI\s+(?:really\s+)?(?:love|loved|like|liked|appreciate)\s+(?:(?:how|the\s+way)\s+you\b"
         r"|that\s+you\s+(?:kept|made|gave|added|included|wrote|remembered|explained|put|listed)\b)"
         r"|\byou\s+(?:got|did)\s+(?:it|this|that)\s+(?:exactly\s+|just\s+)?right\b",

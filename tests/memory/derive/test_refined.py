@@ -71,6 +71,11 @@ LABELLED: dict[str | None, tuple[str, ...]] = {
         "I actually enjoyed the film.",
         "You have what it takes.",
         "Exactly how many were there?",
+        "Hmm, the big one sounds good.",
+        "Please try again later.",
+        "The weather was perfect, and it was just what I needed.",
+        "That's exactly what I did wrong on my last trip.",
+        "That's great! I'll check out those stores.",
     ),
 }
 
