@@ -51,7 +51,9 @@ class Instance:
             return service.recaller
         pipeline = Pipeline(service.encoder, service.vectors, settings)
         most = service.settings.pending_encode_max
-        return Recaller(pipeline, service.indexer, service.clock, service.ids, service.settings, most)
+        return Recaller(
+            pipeline, service.indexer, service.clock, service.ids, service.settings, most, service.decay.settings
+        )
 
     def recall(self, recaller: Recaller, namespace: str, query: str, now: datetime | None, limit: int) -> Recall:
         """One recall in a namespace."""

@@ -1,14 +1,15 @@
 """What was changed and why, and taking it back.
 
-A decision on facts is taken back by its digest: it is marked as undone, and what stands is settled again without it, so
-that neither this nor any later derivation takes it anew. What a caller did is taken back by doing the opposite. An undo
-is a change like any other and can be undone itself.
+A decision by rule is taken back by its digest: it is marked as undone, and what stands is settled again without it, so
+that neither this nor any later derivation takes it anew; what decay dropped is there again. What a caller did is taken
+back by doing the opposite. An undo is a change like any other and can be undone itself.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memory import lifecycle
+from memory.consolidate import Portrays
 from memory.knowledge import Knowledge
 from memory.model import Change, ChangeSelection, Memory, State
 from memory.ports import Store
@@ -38,10 +39,11 @@ class ChangePage:
 class ChangeLog:
     """See the module's docstring."""
 
-    def __init__(self, clock: Clock, ids: IdSource, knowledge: Knowledge) -> None:
+    def __init__(self, clock: Clock, ids: IdSource, knowledge: Knowledge, pictures: Sequence[Portrays] = ()) -> None:
         self._clock = clock
         self._ids = ids
         self._knowledge = knowledge
+        self._pictures = pictures
 
     def select(self, store: Store, who: Principal, wanted: ChangeSelection, limit: int) -> ChangePage:
         """A page of changes, newest first, of those that are wholly in the scope that the key may see."""
@@ -78,20 +80,44 @@ class ChangeLog:
         store.mark_undone(who.namespace, change.id, undo.id)
         if change.action == "undo" and change.digest is not None:
             self._redo(store, who, change.digest.removeprefix(_UNDO), about)
+        elif change.action == "decay":
+            self._bring_back(store, about)
         elif change.digest is not None:
             self._knowledge.settle_again(store, who.namespace, about)
         else:
             self._take_back(store, change, about)
+        for picture in self._pictures:
+            picture.rebuild(store, who.namespace, {memory.item.scope for memory in about})
         store.record_change(undo)
         return undo
 
     def _redo(self, store: Store, who: Principal, undone_id: str, about: Sequence[Memory]) -> None:
-        """Let a decision on facts stand again that was undone."""
+        """Let a decision by rule stand again that was undone."""
         original = store.change(who.namespace, undone_id)
         if original is None or original.digest is None:
-            raise Conflict("only the undo of a decision on facts can be undone")
+            raise Conflict("only the undo of a decision by rule can be undone")
         store.mark_undone(who.namespace, undone_id, None)
-        self._knowledge.settle_again(store, who.namespace, about)
+        if original.action == "decay":
+            self._drop_again(store, about)
+        else:
+            self._knowledge.settle_again(store, who.namespace, about)
+
+    def _bring_back(self, store: Store, about: Sequence[Memory]) -> None:
+        """Put what decay dropped in the state that it had; what was erased since comes when it is derived again."""
+        for memory in about:
+            if memory.state == "forgotten":
+                before = next(old for old in store.history(memory.namespace, memory.id) if old.state != "forgotten")
+                back = lifecycle.set_state(memory, before.state, self._clock.now(), "the change before was undone")
+                store.replace(memory.namespace, back.memory)
+        for namespace in {memory.namespace for memory in about}:
+            self._knowledge.settle_again(store, namespace, store.get(namespace, [memory.id for memory in about]))
+
+    def _drop_again(self, store: Store, about: Sequence[Memory]) -> None:
+        """Let what decay dropped be dropped after all."""
+        for memory in about:
+            gone = lifecycle.set_state(memory, "forgotten", self._clock.now(), "the undo was undone")
+            if gone.changed:
+                store.replace(memory.namespace, gone.memory)
 
     def _take_back(self, store: Store, change: Change, about: Sequence[Memory]) -> None:
         """Undo what a caller did."""

@@ -8,11 +8,11 @@ itself. What derivers write is logged as `derive`, which the feed leaves out.
     changes above the watermark -> sessions touched -> Deriver.derive (pure) -> compare with what is there -> write
 
 Invariants: deriving again changes nothing; a derived row names its sources and its deriver, and one that is no longer
-proposed is erased; one that its user forgot stays forgotten; what is written rests on sources that have not changed
-since they were read, else it waits for the change that is in the feed. Only derived rows are touched.
+proposed is erased; one that its user forgot, or decay dropped, stays forgotten; what is written rests on sources that
+have not changed since they were read, else it waits for the change that is in the feed. Only derived rows are touched.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -20,8 +20,10 @@ from typing import Any, Protocol
 
 from memory.ingest import RESERVED_EXTERNAL_ID
 from memory.lifecycle import new_version
+from memory.merge import decay_digest
 from memory.model import Change, Deriver, Item, Memory
 from memory.ports import Store, StoreTransaction
+from memory.reconcile import within
 from recalld.core.clock import Clock
 from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, SCOPE_FIELDS, Scope
@@ -82,6 +84,19 @@ class Learns(Protocol):
         ...
 
 
+class Portrays(Protocol):
+    """Keeps a picture of what stands for a person, built from what was derived before it."""
+
+    @property
+    def made_by(self) -> Deriver:
+        """Its name and version; another version builds every picture again."""
+        ...
+
+    def rebuild(self, store: Store, namespace: str, scopes: Iterable[Scope]) -> int:
+        """Build the pictures of whoever these scopes are of; returns how many rows that changed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """How far a run is.
@@ -133,7 +148,7 @@ class Planned:
 
 
 class Consolidator:
-    """Plans and writes steps. `derivers` and `learners` are the tables that `recalld.bootstrap` hands in."""
+    """Plans and writes steps. `recalld.bootstrap` hands in the tables of derivers, learners and pictures."""
 
     def __init__(
         self,
@@ -142,9 +157,11 @@ class Consolidator:
         clock: Clock,
         ids: IdSource,
         learners: Sequence[Learns] = (),
+        pictures: Sequence[Portrays] = (),
     ) -> None:
         self._derivers = derivers
         self._learners = learners
+        self._pictures = pictures
         self._read = read
         self._clock = clock
         self._ids = ids
@@ -157,7 +174,8 @@ class Consolidator:
         return min(store.derived_until(namespace, made_by) for made_by in everyone)
 
     def _everyone(self) -> list[Deriver]:
-        return [each.made_by for each in self._derivers] + [each.made_by for each in self._learners]
+        tables: tuple[Sequence[Derives | Learns | Portrays], ...] = (self._derivers, self._learners, self._pictures)
+        return [each.made_by for table in tables for each in table]
 
     def plan(
         self,
@@ -205,6 +223,8 @@ class Consolidator:
         # At once, because what a learner compares with is the same for all sessions of a person.
         for learner in self._learners:
             written += len(learner.learn(store, namespace, changed))
+        for picture in self._pictures:
+            written += picture.rebuild(store, namespace, {unit.scope for unit in planned.units})
         if planned.seen_until is not None:
             for made_by in self._everyone():
                 store.set_derived_until(namespace, made_by, planned.seen_until)
@@ -260,22 +280,24 @@ class Consolidator:
         """Make what is there be what is proposed; returns how many rows were written, and removed."""
         ids = [memory.id for memory in unit.memories]
         there = {memory.item.external_id: memory for memory in store.derived_by(namespace, made_by.name, ids)}
-        wanted = {_external_id(made_by, each): each for each in proposals}
+        wanted = {external_id(made_by, each.key): each for each in proposals}
         surplus = [m.id for name, m in there.items() if name not in wanted and m.state == "active"]
         if surplus:
             store.erase(namespace, surplus)
         now = self._clock.now()
         written: list[str] = []
-        fresh: list[Memory] = []
+        fresh: dict[str, Memory] = {}
         for name, each in wanted.items():
             existing = there.get(name)
             made = self._memory(namespace, unit.scope, name, each, made_by, now)
             if existing is None:
-                fresh.append(made)
-            elif existing.state == "active" and _differs(existing, made):
-                store.replace(namespace, _next(existing, made, now))
+                fresh[within(decay_digest(name, made.sources), unit.scope)] = made
+            elif existing.state == "active" and differs(existing, made):
+                store.replace(namespace, next_version(existing, made, now))
                 written.append(existing.id)
-        written += [memory.id for memory in store.insert(namespace, fresh)]
+        dropped = store.decided(namespace, list(fresh)) - store.undone(namespace) if fresh else frozenset()
+        kept = [memory for digest, memory in fresh.items() if digest not in dropped]
+        written += [memory.id for memory in store.insert(namespace, kept)]
         if written:
             told = f"derived by {made_by.name} {made_by.version}"
             store.record_change(Change(self._ids.new("chg"), namespace, "derive", told, tuple(written), now))
@@ -298,7 +320,7 @@ class Consolidator:
         )
 
 
-def _next(existing: Memory, made: Memory, now: datetime) -> Memory:
+def next_version(existing: Memory, made: Memory, now: datetime) -> Memory:
     """The next version of a derived memory. Its links to sources stay: its older versions still tell of them."""
     return replace(
         new_version(existing, made.item, now),
@@ -309,13 +331,15 @@ def _next(existing: Memory, made: Memory, now: datetime) -> Memory:
     )
 
 
-def _differs(existing: Memory, made: Memory) -> bool:
+def differs(existing: Memory, made: Memory) -> bool:
+    """Whether what was made now says or rests on something else than what is there."""
     told = [(m.item, m.valid_from, m.valid_to, m.deriver) for m in (existing, made)]
     return told[0] != told[1] or not set(made.sources) <= set(existing.sources)
 
 
-def _external_id(made_by: Deriver, proposal: Proposal) -> str:
-    return f"{RESERVED_EXTERNAL_ID}{made_by.name}:{proposal.key}"
+def external_id(made_by: Deriver, key: str) -> str:
+    """What a derived memory is found by in its scope."""
+    return f"{RESERVED_EXTERNAL_ID}{made_by.name}:{key}"
 
 
 def _active(memories: Sequence[Memory], now: datetime) -> list[Memory]:

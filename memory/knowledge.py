@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from memory.derive import facts as fact_deriver
 from memory.facts import Statement
-from memory.merge import Vetoed, settle
+from memory.merge import Vetoed, decay_digest, settle
 from memory.model import Change, Deriver, Memory, Selection
 from memory.ports import Store
 from memory.reconcile import Decided, Ground, reconcile, slot_name, within
@@ -132,7 +132,17 @@ class Knowledge:
         ground = Ground(namespace, scope, self._deriver)
         vetoed = vetoes(store.undone(namespace), scope)
         settled = settle(statements, vetoed)
-        decided = reconcile(settled, stored, ground, self._clock.now(), lambda: self._ids.new("mem"), vetoed)
+        names = [within(decay_digest(fact.triple, fact.sources), scope) for fact in settled.facts]
+        dropped = store.decided(namespace, names) - store.undone(namespace)
+        decided = reconcile(
+            settled,
+            stored,
+            ground,
+            self._clock.now(),
+            lambda: self._ids.new("mem"),
+            vetoed,
+            lambda name: within(name, scope) in dropped,
+        )
         return self._carry_out(store, ground, decided)
 
     def _carry_out(self, store: Store, ground: Ground, decided: Sequence[Decided]) -> list[Change]:

@@ -78,6 +78,15 @@ def link_digest(kind: LinkKind, newer: Triple, older: Triple) -> str:
     return digest(kind, newer, older)
 
 
+def decay_digest(about: Triple | str, sources: Iterable[str]) -> str:
+    """Of the decision that a derived memory is dropped while it rests on these sources: another one may bring it back.
+
+    Args:
+        about: a fact's triple, or the external id of what another deriver made.
+    """
+    return digest("decay", about, *sorted(sources))
+
+
 def digest(action: str, *about: Triple | str) -> str:
     """What names a decision, whenever it is taken again: 16 bytes that tell nothing of what it is about."""
     told = json.dumps([action, *(each if isinstance(each, str) else each.key for each in about)])

@@ -20,7 +20,7 @@ State = Literal["active", "superseded", "forgotten"]
 ErasureState = Literal["running", "succeeded", "failed"]
 Action = Literal[
     "add", "update", "forget", "restore", "erase", "derive",
-    "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "undo",
+    "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "decay", "undo",
 ]  # fmt: skip
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -178,6 +178,24 @@ class Votes:
 
     useful: int = 0
     useless: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """How often recalls gave a memory, and when one last did."""
+
+    shown: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """A derived memory that nothing rests on, as far as decay has to know it; this version was recorded at `since`."""
+
+    id: str
+    row: int
+    kind: Kind
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)

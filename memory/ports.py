@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from memory.model import EVERY_CHANGE, Change, ChangeSelection, Deriver, Erased, Memory, Recalled, Selection, Votes
+from memory.model import (
+    EVERY_CHANGE,
+    Change,
+    ChangeSelection,
+    Deriver,
+    Erased,
+    Loose,
+    Memory,
+    Recalled,
+    Selection,
+    Uses,
+    Votes,
+)
 from recalld.core.scope import Scope
 from retrieval.corpus import Columns
 from retrieval.ports import LexicalIndex, Rows
@@ -163,6 +175,10 @@ class Ledger(Protocol):
         """The votes on each memory that has any, or on this one, by row."""
         ...
 
+    def uses(self, namespace: str, rows: Sequence[int]) -> dict[int, Uses]:
+        """How recalls used each of these memories that any of them gave, by row."""
+        ...
+
     def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
         """The newest changes that match, newest first."""
         ...
@@ -208,7 +224,7 @@ class DerivedStore(Protocol):
         ...
 
     def changed(self, namespace: str, after: int, until: int) -> list[tuple[Scope, str]]:
-        """The memories of changes in (after, until] that callers wrote, with their exact scopes, by scope."""
+        """The memories that callers changed in (after, until], derived ones too, with their exact scopes, by scope."""
         ...
 
     def session(self, namespace: str, scope: Scope, limit: int) -> list[Memory]:
@@ -217,6 +233,14 @@ class DerivedStore(Protocol):
 
     def derived_by(self, namespace: str, deriver_name: str, source_ids: Sequence[str]) -> list[Memory]:
         """What this deriver made of any of these memories."""
+        ...
+
+    def derived_count(self, namespace: str) -> int:
+        """How many derived memories there are that nobody forgot."""
+        ...
+
+    def loose(self, namespace: str) -> list[Loose]:
+        """Derived memories that nobody forgot, but for profiles, and that no other memory rests on, by row."""
         ...
 
     def derived_until(self, namespace: str, made_by: Deriver) -> int:

@@ -12,17 +12,18 @@ before those that are as similar and did not.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from memory.context import Context, TokenCounter, pack
+from memory.decay import NEVER_USED, DecaySettings, rank_nudge
 from memory.episodes import Episodes, LookUp, Told, Wanted, known_version
 from memory.indexing import Indexer
 from memory.ingest import check_text
-from memory.model import SOURCE_KINDS, Kind, Memory, Selection
+from memory.model import SOURCE_KINDS, Kind, Memory, Selection, Votes
 from memory.outcomes import TRIED_KINDS, tally, worth
 from memory.ports import Searchable, Store
 from memory.working import WorkingMemory
@@ -34,7 +35,6 @@ from recalld.core.errors import InvalidInput
 from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, Scope
 from retrieval.corpus import Corpus, Memo, RowText
-from retrieval.feedback import nudge
 from retrieval.filters import Filter
 from retrieval.passages import PASSAGE_BITS, Passage, key, passage_of, row_of, rows_of, split
 from retrieval.pipeline import Candidate, Pipeline
@@ -110,7 +110,14 @@ class Recaller:
     """Answers questions from one store, indexer and pipeline."""
 
     def __init__(
-        self, pipeline: Pipeline, indexer: Indexer, clock: Clock, ids: IdSource, limits: Limits, pending_encode_max: int
+        self,
+        pipeline: Pipeline,
+        indexer: Indexer,
+        clock: Clock,
+        ids: IdSource,
+        limits: Limits,
+        pending_encode_max: int,
+        decay: DecaySettings,
     ) -> None:
         self._pipeline = pipeline
         self._indexer = indexer
@@ -122,6 +129,7 @@ class Recaller:
         # Tries of one task are alike, and none goes behind another for it.
         by_task = replace(pipeline.settings, people=TASKS, assistant=TASKS, documents=TASKS, distinct=False, hops=False)
         self._tried = pipeline.with_settings(by_task)
+        self._decay = decay
 
     def recall(self, store: Store, who: Principal, question: Question) -> Recall:
         """Rank the memories that `who` may see.
@@ -154,7 +162,9 @@ class Recaller:
             passages.update({row: split(loaded[row].item.text) for row in rows})
             return [_row_text(loaded[row_of(each)], passages[row_of(each)], passage_of(each)) for each in keys]
 
-        nudges = {row: nudge(v.useful, v.useless) for row, v in store.feedback(who.namespace).items()}
+        def nudges(rows: Sequence[int]) -> dict[int, float]:
+            return self._nudges(store, who.namespace, rows, now)
+
         # What is worked out of rows that wait for their vectors would be wrong for the next recall.
         columns = replace(found.columns, memo=Memo()) if len(found.pending) else found.columns
         corpus = Corpus.over(
@@ -190,6 +200,17 @@ class Recaller:
             return None
         wanted = Wanted(replace(selection, as_of=None), as_of=question.as_of)
         return self._episodes.look_up(store, who, wanted, question.query, question.now)
+
+    def _nudges(self, store: Store, namespace: str, rows: Sequence[int], now: datetime) -> dict[int, float]:
+        """What votes and, where that is set, uses add to the score of those rows that have any."""
+        votes = store.feedback(namespace)
+        uses = store.uses(namespace, rows) if self._decay.rank_max else {}
+        half_life = timedelta(days=self._decay.other_days)
+        return {
+            row: rank_nudge(uses.get(row, NEVER_USED), votes.get(row, Votes()), now, half_life, self._decay.rank_max)
+            for row in rows
+            if row in votes or row in uses
+        }
 
     def _check(self, question: Question) -> None:
         wrong = check_text(question.query, self.limits.text_bytes_max, "query")

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from memory.facts import Key, Settled, Standing, Triple
-from memory.merge import Vetoed, add_digest, confirm_digest, digest, link_digest, supersede_digest
+from memory.merge import Vetoed, add_digest, confirm_digest, decay_digest, digest, link_digest, supersede_digest
 from memory.model import Action, Deriver, Item, Memory, State
 from memory.told import to_json
 from recalld.core.scope import Scope
@@ -55,11 +55,14 @@ def reconcile(
     now: datetime,
     new_id: Callable[[], str],
     vetoed: Vetoed = lambda digest: False,
+    dropped: Vetoed = lambda digest: False,
 ) -> list[Decided]:
     """The decisions that lead from `stored` to `settled`; none where it is so already.
 
     Args:
-        stored: derived facts of the scope, in any state, of the slots that `settled` is about.
+        stored: derived facts of the scope, in any state, of the slots that `settled` is about. A forgotten one stays
+            so, whatever stands; it keeps its place among the others.
+        dropped: whether decay dropped what a digest names: that is not written again.
     """
     decided: list[Decided] = []
     ids: dict[Key, str] = {}
@@ -68,8 +71,12 @@ def reconcile(
         alike = sorted(waiting.get(fact.triple.key, []), key=lambda each: _fit(fact, each))
         existing = alike.pop(0) if alike else None
         waiting[fact.triple.key] = alike
-        memory = _memory(fact, existing, ground, now, new_id)
-        decided += _changes(fact, existing, memory)
+        if existing is None and dropped(decay_digest(fact.triple, fact.sources)):
+            continue
+        memory = existing
+        if memory is None or memory.state != "forgotten":
+            memory = _memory(fact, existing, ground, now, new_id)
+            decided += _changes(fact, existing, memory)
         if fact.valid_to is None or fact.triple.key not in ids:
             ids[fact.triple.key] = memory.id
     for key, left in waiting.items():
@@ -83,6 +90,7 @@ def reconcile(
             link_digest(link.kind, link.newer, link.older),
         )
         for link in settled.links
+        if {link.newer.key, link.older.key} <= ids.keys()
     ]
     return [*(replace(one, about=about) for one, about in named), *links]
 
@@ -120,7 +128,7 @@ def _by_key(stored: Sequence[Memory]) -> dict[Key, list[Memory]]:
     found: dict[Key, list[Memory]] = {}
     for memory in stored:
         triple = Triple.of(memory.item.frame)
-        if triple is not None and memory.state != "forgotten":
+        if triple is not None:
             found.setdefault(triple.key, []).append(memory)
     return found
 
@@ -191,7 +199,7 @@ def _left_over(memory: Memory, kept: str | None, now: datetime, vetoed: Vetoed) 
     assert triple is not None
     gone = replace(memory, state="superseded", valid_to=None, version=memory.version + 1, recorded_at=now)
     settled = memory.state == "superseded" and memory.valid_to is None
-    if settled:
+    if settled or memory.state == "forgotten":
         return []
     if kept is None:
         return [Decided("retract", "no source says so any more", (memory.id,), digest("retract", triple), gone)]

@@ -133,6 +133,14 @@ class Columns:
     memo: Memo = field(default_factory=Memo, kw_only=True, compare=False, repr=False)
 
 
+Nudges = Callable[[Sequence[int]], Mapping[int, float]]
+
+
+def no_nudges(rows: Sequence[int]) -> Mapping[int, float]:
+    """Where nothing is known of feedback or use."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus(Columns):
     """The searched rows, and how to look into them.
@@ -141,14 +149,14 @@ class Corpus(Columns):
         lexical: the full-text index within the query's scope.
         describe: gives the texts of rows, in order.
         vectors, codes: those of rows that the index does not have yet, or has an older version of.
-        nudges: what feedback adds to the score of a memory, by its row.
+        nudges: tells of memories, by their rows, what feedback and use add to the score of those that have any.
     """
 
     lexical: LexicalIndex
     describe: Callable[[Sequence[int]], Sequence[RowText]]
     vectors: Mapping[int, Floats] = field(default_factory=dict)
     codes: Mapping[int, Codes] = field(default_factory=dict)
-    nudges: Mapping[int, float] = field(default_factory=dict)
+    nudges: Nudges = no_nudges
 
     @classmethod
     def over(
@@ -158,7 +166,7 @@ class Corpus(Columns):
         describe: Callable[[Sequence[int]], Sequence[RowText]],
         vectors: Mapping[int, Floats],
         codes: Mapping[int, Codes],
-        nudges: Mapping[int, float],
+        nudges: Nudges = no_nudges,
     ) -> "Corpus":
         """A corpus of these columns."""
         known = {column.name: getattr(columns, column.name) for column in fields(Columns)}

@@ -208,8 +208,9 @@ class Pipeline:
         signals["previous"] = previous_signal(corpus, said_in_order, pool, late.own)
         alone = alone + np.float32(weights.previous) * signals["previous"]
         signals["session"] = zscore(best_of_group(alone, corpus.sessions[pool]))
-        nudges = [corpus.nudges.get(row_of(key), 0.0) for key in corpus.rows[pool].tolist()]
-        signals["feedback"] = np.array(nudges, dtype=np.float32)
+        memories = [row_of(key) for key in corpus.rows[pool].tolist()]
+        nudges = corpus.nudges(list(dict.fromkeys(memories)))
+        signals["feedback"] = np.array([nudges.get(row, 0.0) for row in memories], dtype=np.float32)
         scores = zscore(alone)
         for name in ("session", "feedback"):
             scores = scores + np.float32(getattr(weights, name)) * signals[name]

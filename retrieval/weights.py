@@ -17,7 +17,7 @@ asks or what for. A weight of 0 leaves a signal out; the benchmarks have a row f
     length      words that are looked for in vain add up             log(1 + terms)
     previous    its own late interaction where it follows a question standard score, above 0
     session     the best row of its session                          standard score over the pool
-    feedback    what votes say of it                                 -1 to 1, added last: it moves no other row
+    feedback    what votes and recalls say of it                     -1 to 1, added last: it moves no other row
 """
 
 from dataclasses import dataclass, fields

@@ -19,7 +19,8 @@ from memory.consolidate import Proposal
 from memory.model import Deriver, Item, Memory
 from retrieval.analysis import terms
 
-_SENTENCE = re.compile(r"[^\n]+?(?:[.!?。！？]+(?=\s|$)|(?=\n)|$)", re.MULTILINE)
+SENTENCE = re.compile(r"[^\n]+?(?:[.!?。！？]+(?=\s|$)|(?=\n)|$)", re.MULTILINE)
+"""A sentence, with the blanks before it."""
 Vector = dict[str, float]
 
 
@@ -120,7 +121,7 @@ def sentences(memories: Sequence[Memory], settings: SummarySettings) -> list[Sen
     places = [
         (memory, match.start(), match.end(), Counter(terms(match.group())))
         for memory in memories
-        for match in _SENTENCE.finditer(memory.item.text)
+        for match in SENTENCE.finditer(memory.item.text)
         if len(match.group()) <= settings.chars_max
     ]
     useful = [place for place in places if len(place[3]) >= settings.terms_min]

@@ -1,8 +1,8 @@
 """The SQL of consolidation: the change log as a feed, sessions, what was derived of which memories, watermarks.
 
 Every query reads from an index: changes by namespace and number, memories by session, links by their source; so a run
-costs what is above the watermark. What a deriver wrote is no news: changes of action `derive`, decisions (which have
-a digest) and derived rows are left out.
+costs what is above the watermark. What a deriver wrote is no news: changes of action `derive` and decisions (which have
+a digest) are left out. That a caller forgot what was derived is.
 """
 
 from abc import ABC, abstractmethod
@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, literal, not_, select
 
-from memory.model import Deriver, Memory
+from memory.model import Deriver, Loose, Memory
 from memory.store.filters_sql import exact_scope_conditions
 from memory.store.tables import change_memories, changes, derived_until, memories, sources
 from recalld.core.scope import Scope
+from retrieval.traits import Trait
 
 CHUNK = 500
 
@@ -71,7 +72,7 @@ class DerivedRows(ABC):
         )
         query = (
             select(m.user_id, m.agent_id, m.session_id, m.id)
-            .where(m.namespace == namespace, m.deriver_name.is_(None), m.id.in_(touched))
+            .where(m.namespace == namespace, m.id.in_(touched))
             .order_by(m.user_id, m.agent_id, m.session_id, m.row)
         )
         return [(Scope(*row[:3]), row[3]) for row in self._connection.execute(query)]
@@ -92,6 +93,16 @@ class DerivedRows(ABC):
             found |= {memory.id: memory for memory in self._read(made)}
         return sorted(found.values(), key=lambda memory: memory.row)
 
+    def derived_count(self, namespace: str) -> int:
+        return self._connection.scalar(select(func.count()).where(*_kept_derived(namespace))) or 0
+
+    def loose(self, namespace: str) -> list[Loose]:
+        m = memories.c
+        rests = exists(select(literal(1)).where(sources.c.source_id == m.id, sources.c.namespace == namespace))
+        where = (*_kept_derived(namespace), m.kind != "profile", not_(rests))
+        query = select(m.id, m.row, m.kind, m.recorded_at).where(*where).order_by(m.row)
+        return [Loose(*row) for row in self._connection.execute(query)]
+
     def derived_until(self, namespace: str, made_by: Deriver) -> int:
         d = derived_until.c
         query = select(d.change_number).where(
@@ -111,6 +122,12 @@ class DerivedRows(ABC):
                 change_number=number,
             )
         )
+
+
+def _kept_derived(namespace: str) -> tuple[ColumnElement[bool], ...]:
+    """Told by the trait, which an index has, and not by the deriver, which none has."""
+    m = memories.c
+    return (m.namespace == namespace, m.state != "forgotten", m.traits.op("&")(int(Trait.DERIVED)) != 0)
 
 
 def _news(namespace: str) -> tuple[ColumnElement[bool], ...]:

@@ -1,4 +1,4 @@
-"""What recalls gave, and the votes on it: one vote for each memory of each recall.
+"""What recalls gave, how often, and the votes on it: one vote for each memory of each recall.
 
 Invariant: nothing is read or written but through the namespace; a vote counts only for a memory that is there.
 """
@@ -8,9 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, delete, func, insert, select
 
-from memory.model import Recalled, Votes
+from memory.model import Recalled, Uses, Votes
 from memory.store.tables import feedback, memories, recall_memories, recalls
 from recalld.core.scope import Scope
+
+CHUNK = 500
 
 
 def recalled(connection: Connection, namespace: str, recall_id: str) -> Recalled | None:
@@ -52,6 +54,23 @@ def votes(connection: Connection, namespace: str, memory_id: str | None) -> dict
         .where(memories.c.namespace == namespace)
     )
     return {row: Votes(useful, useless) for row, useful, useless in connection.execute(found)}
+
+
+def uses(connection: Connection, namespace: str, rows: Sequence[int]) -> dict[int, Uses]:
+    """See `memory.ports.Ledger`: reads of the index of recalls only what is of these rows."""
+    given, m = recall_memories.c, memories.c
+    found: dict[int, Uses] = {}
+    for start in range(0, len(rows), CHUNK):
+        counted = (
+            select(m.row, func.count(), func.max(recalls.c.at))
+            .select_from(memories)
+            .join(recall_memories, given.memory_id == m.id)
+            .join(recalls, recalls.c.id == given.recall_id)
+            .where(m.namespace == namespace, m.row.in_(list(rows[start : start + CHUNK])))
+            .group_by(m.row)
+        )
+        found |= {row: Uses(shown, last_at) for row, shown, last_at in connection.execute(counted)}
+    return found
 
 
 def remove(connection: Connection, namespace: str, memory_ids: Sequence[str]) -> int:

@@ -15,7 +15,19 @@ import numpy as np
 
 from memory.ingest import lexical_terms, row_traits
 from memory.lifecycle import close, held_at
-from memory.model import EVERY_CHANGE, Change, ChangeSelection, Deriver, Erased, Memory, Recalled, Selection, Votes
+from memory.model import (
+    EVERY_CHANGE,
+    Change,
+    ChangeSelection,
+    Deriver,
+    Erased,
+    Loose,
+    Memory,
+    Recalled,
+    Selection,
+    Uses,
+    Votes,
+)
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store.columns import session_codes
 from memory.store.filters_sql import NAMED_VALUES, as_number
@@ -37,6 +49,7 @@ class _State:
     outbox: dict[int, OutboxEntry] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     recalls: dict[str, tuple[str, Recalled]] = field(default_factory=dict)
+    recalled_at: dict[str, datetime] = field(default_factory=dict)
     votes: dict[tuple[str, str, str], bool] = field(default_factory=dict)
     derived: dict[tuple[str, str], tuple[Deriver, int]] = field(default_factory=dict)
     last_row: int = 0
@@ -215,6 +228,7 @@ class InMemoryStore:
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
         self._state.recalls[recall_id] = (namespace, Recalled(scope, tuple(ids)))
+        self._state.recalled_at[recall_id] = at
 
     def recalled(self, namespace: str, recall_id: str) -> Recalled | None:
         owner, given = self._state.recalls.get(recall_id, ("", None))
@@ -231,6 +245,17 @@ class InMemoryStore:
             votes = [vote for key, vote in self._state.votes.items() if key[::2] == (namespace, memory.id)]
             if votes and memory_id in (None, memory.id):
                 found[memory.row] = Votes(votes.count(True), votes.count(False))
+        return found
+
+    def uses(self, namespace: str, rows: Sequence[int]) -> dict[int, Uses]:
+        found: dict[int, Uses] = {}
+        for row, memory in self.load(namespace, rows).items():
+            moments = [
+                self._state.recalled_at[name] for name, (_, given) in self._state.recalls.items()
+                if memory.id in given.memory_ids
+            ]  # fmt: skip
+            if moments:
+                found[row] = Uses(len(moments), max(moments))
         return found
 
     def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
@@ -300,7 +325,7 @@ class InMemoryStore:
 
     def changed(self, namespace: str, after: int, until: int) -> list[tuple[Scope, str]]:
         touched = {i for number, change in self._news(namespace) if after < number <= until for i in change.memory_ids}
-        found = [m for m in self._of(namespace) if m.id in touched and m.deriver is None]
+        found = [m for m in self._of(namespace) if m.id in touched]
         found.sort(key=lambda m: (*((value is not None, value or "") for value in m.item.scope.values()), m.row))
         return [(memory.item.scope, memory.id) for memory in found]
 
@@ -312,6 +337,17 @@ class InMemoryStore:
     def derived_by(self, namespace: str, deriver_name: str, source_ids: Sequence[str]) -> list[Memory]:
         made = [m for m in self._of(namespace) if m.deriver is not None and m.deriver.name == deriver_name]
         return sorted((m for m in made if set(m.sources) & set(source_ids)), key=lambda m: m.row)
+
+    def derived_count(self, namespace: str) -> int:
+        return sum(m.deriver is not None and m.state != "forgotten" for m in self._of(namespace))
+
+    def loose(self, namespace: str) -> list[Loose]:
+        used = {source for memory in self._of(namespace) for source in memory.sources}
+        return [
+            Loose(m.id, m.row, m.item.kind, m.recorded_at)
+            for m in sorted(self._of(namespace), key=lambda each: each.row)
+            if m.deriver is not None and m.state != "forgotten" and m.item.kind != "profile" and m.id not in used
+        ]
 
     def derived_until(self, namespace: str, made_by: Deriver) -> int:
         version, number = self._state.derived.get((namespace, made_by.name), (made_by, 0))

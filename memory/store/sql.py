@@ -31,7 +31,7 @@ from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import close
-from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Votes
+from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Uses, Votes
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store import changes_sql, feedback_sql, fulltext, removal_sql, sessions_sql
 from memory.store.column_cache import ColumnCache, direct, mark_of
@@ -282,6 +282,9 @@ class SqlStore(DerivedRows):
 
     def feedback(self, namespace: str, memory_id: str | None = None) -> dict[int, Votes]:
         return feedback_sql.votes(self._connection, namespace, memory_id)
+
+    def uses(self, namespace: str, rows: Sequence[int]) -> dict[int, Uses]:
+        return feedback_sql.uses(self._connection, namespace, rows)
 
     def changes(self, namespace: str, limit: int, wanted: ChangeSelection = EVERY_CHANGE) -> list[Change]:
         return changes_sql.find(self._connection, namespace, limit, wanted)

@@ -14,6 +14,7 @@ from memory.changes import ChangeLog
 from memory.consistency import Consistency
 from memory.consolidate import Consolidator
 from memory.context import TokenCounter
+from memory.decay import Decay, DecaySettings
 from memory.derive.asked import ASKED
 from memory.derive.asking import AskSettings
 from memory.derive.profile import ProfileSettings
@@ -101,9 +102,16 @@ class Service:
         self.memories = MemoryService(self.clock, self.ids, settings)
         self.knowledge = make_knowledge(settings, self.clock, self.ids)
         self.episodes = Episodes(self.clock)
-        self.changes = ChangeLog(self.clock, self.ids, self.knowledge)
+        self.profiles = Profiles(
+            self.clock, self.ids, self.encoder.count_tokens, ProfileSettings(tokens_max=settings.profile_tokens)
+        )
+        self.changes = ChangeLog(self.clock, self.ids, self.knowledge, (self.profiles,))
         pipeline = Pipeline(self.encoder, self.vectors)
-        self.recaller = Recaller(pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max)
+        fading = decay_settings(settings)
+        self.decay = Decay(self.read_store, self.clock, self.ids, fading)
+        self.recaller = Recaller(
+            pipeline, self.indexer, self.clock, self.ids, settings, settings.pending_encode_max, fading
+        )
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
         elsewhere = Elsewhere(lambda connection: [self.jobs(connection)], self.jobs)
@@ -117,15 +125,13 @@ class Service:
             self.database, self.vectors, made_with, settings.spool_dir, self.clock, self.ids, settings
         )
         self.gate = Gate()
-        profiles = Profiles(
-            self.clock, self.ids, self.encoder.count_tokens, ProfileSettings(tokens_max=settings.profile_tokens)
-        )
         self.consolidator = Consolidator(
             make_derivers(settings, self.encoder),
             self.read_store,
             self.clock,
             self.ids,
-            (self.knowledge, profiles, Linker(self.clock, self.ids)),
+            (self.knowledge, Linker(self.clock, self.ids)),
+            (self.profiles,),
         )
         self._llm = parts.llm
         self.readers = self._make_readers()
@@ -202,7 +208,7 @@ class Service:
     def _own_tasks(self) -> tuple[Task, ...]:
         erase_after = self.settings.retention_days
         return (
-            Consolidate(self.consolidator, list(self.readers)),
+            Consolidate(self.consolidator, self.decay, list(self.readers)),
             Read(self.readers),
             Retention(self._begin_erasure, self.erasures.finish, self.read_store, self.clock, erase_after),
         )
@@ -298,6 +304,15 @@ class Service:
 def queue_settings(settings: Settings) -> QueueSettings:
     """The queue's part of the settings."""
     return QueueSettings(lease_s=settings.job_lease_s, attempts_max=settings.job_attempts_max)
+
+
+def decay_settings(settings: Settings) -> DecaySettings:
+    """The part of the settings that says how fast what is known fades."""
+    return DecaySettings(
+        half_life_days={str(kind): days for kind, days in settings.half_life_days.items()},
+        derived_max=settings.derived_max,
+        rank_max=settings.recall_use_max,
+    )
 
 
 def erasing_in_restored(settings: Settings) -> Begin:

@@ -12,6 +12,7 @@ from memory.consolidate import Derives
 from memory.context import TokenCounter
 from memory.derive import parsed
 from memory.derive.episodes import FirstPersonEpisodes
+from memory.derive.refined import Refined
 from memory.derive.summaries import SessionSummaries, SummarySettings
 from memory.knowledge import Knowledge
 from recalld.core.clock import Clock
@@ -41,7 +42,7 @@ def make_knowledge(settings: Settings, clock: Clock, ids: IdSource) -> Knowledge
 def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
     """What consolidation derives, in this order."""
     summaries = SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens))
-    return (summaries, FirstPersonEpisodes())
+    return (summaries, FirstPersonEpisodes(), Refined())
 
 
 def make_encoder(settings: Settings) -> Encoder:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_dir, user_data_dir
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -95,13 +95,26 @@ class Settings(BaseSettings, Limits):
         "none", description="what reads facts about others besides the rules (`pip install 'recalld[parser]'`)"
     )
     summary_tokens: int = Field(160, ge=16, le=4096, description="longest session summary")
-    profile_tokens: int = Field(256, ge=16, le=4096, description="longest profile of a scope")
+    profile_tokens: int = Field(256, ge=16, le=4096, description="longest profile of a person")
     derive_llm: Annotated[tuple[LlmDeriver, ...], NoDecode] = Field(
         (),
         description="what the chat model derives besides, comma-separated: `facts`, `summaries`, `episodes`, `refined`",
     )
     derive_llm_tokens: int = Field(2048, ge=64, le=100_000, description="tokens of memories in one call of those")
     derive_llm_reply_tokens: int = Field(1024, ge=16, le=100_000, description="longest reply to one of those calls")
+    derived_max: int = Field(
+        100_000, ge=0, description="derived memories kept in a namespace; beyond, the least salient are forgotten"
+    )
+    half_life_days: dict[Literal["fact", "summary", "episode", "procedure", "rationale"], PositiveFloat] = Field(
+        {"fact": 180.0, "summary": 90.0, "episode": 90.0, "procedure": 365.0, "rationale": 365.0},
+        description="time in which the salience of a derived memory that nobody asks for fades by half, by kind (JSON)",
+    )
+    recall_use_max: float = Field(
+        0.0,
+        ge=0,
+        le=0.25,
+        description="what being recalled often adds to a memory's rank, at most, as a share of votes",
+    )
     retention_days: int = Field(30, ge=0, description="how long a forgotten memory is kept before it is erased")
     job_lease_s: float = Field(30.0, ge=1, description="how long a worker that says nothing keeps a job")
     job_attempts_max: int = Field(5, ge=1, description="tries of one step before a job goes to the dead letter")

@@ -1,6 +1,7 @@
 """The tasks that exist, each a thin frame around what `memory` does: steps, cursors, receipts.
 
-consolidate   bring what is derived up to date: of a namespace, a scope, or exact scopes that an erasure touched
+consolidate   bring what is derived up to date: of a namespace, a scope, or exact scopes that an erasure touched; at the
+              end of a namespace's, drop what is least salient of too much
 read          have a language model read what is new, for one deriver; put by `consolidate` where one is set
 retention     erase what was forgotten longer ago than the retention time
 """
@@ -12,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from memory.consolidate import Consolidator, Place, scopes_of
+from memory.decay import Decay
 from memory.erase import Target
 from memory.model import Receipt, Selection
 from memory.ports import Store, StoreTransaction
@@ -20,6 +22,7 @@ from recalld.core.access import Principal
 from recalld.core.clock import Clock
 from recalld.core.db import format_utc
 from recalld.core.errors import NotFound
+from recalld.core.scope import EVERYTHING
 from recalld.jobs.model import Job, Progress
 from recalld.jobs.runner import Breathe, Effects, Outcome, Work
 from retrieval.filters import parse
@@ -27,6 +30,7 @@ from retrieval.filters import parse
 CONSOLIDATE = "consolidate"
 READ = "read"
 RETENTION = "retention"
+FADING = "fading"
 # Few, because a write waits for the erasures of one step.
 RETENTION_STEP = 20
 
@@ -41,25 +45,43 @@ class Consolidate:
 
     name = CONSOLIDATE
 
-    def __init__(self, consolidator: Consolidator, readers: Sequence[str] = ()) -> None:
+    def __init__(self, consolidator: Consolidator, decay: Decay, readers: Sequence[str] = ()) -> None:
         self._consolidator = consolidator
+        self._decay = decay
         self._readers = readers
 
     def plan(self, job: Job, breathe: Breathe) -> Effects:
-        """The next few sessions."""
+        """The next few sessions; at the end what there is too much of."""
+        if job.cursor is not None and FADING in job.cursor:
+            return self._fade(job, job.cursor[FADING])
         place = None if job.cursor is None else Place.of(job.cursor)
         again = list(scopes_of(job.arguments.get("scopes", ())))
         planned = self._consolidator.plan(job.namespace, place, job.scope, again, breathe)
+        # Only where all of the namespace was asked for: what is least salient may be anybody's.
+        whole = not again and job.scope == EVERYTHING
 
         def effects(work: Work) -> Outcome:
             reached = self._consolidator.write(work.store, job.namespace, planned)
             told = {"units": reached.done, "written": reached.written, "removed": reached.removed}
-            cursor = None if planned.ended else reached.to_json()
-            for name in self._readers if planned.ended else ():
+            progress = Progress(reached.done, planned.total or reached.done)
+            if not planned.ended:
+                return Outcome(reached.to_json(), progress, told)
+            for name in self._readers:
                 given = {**job.arguments, "deriver": name}
                 key = json.dumps(given, sort_keys=True)
                 work.jobs.put(job.namespace, READ, given, dedup_key=_short(key), priority=job.priority)
-            return Outcome(cursor, Progress(reached.done, planned.total or reached.done), told)
+            fade = whole and self._decay.beyond(work.store, job.namespace)
+            return Outcome({FADING: told} if fade else None, progress, told)
+
+        return effects
+
+    def _fade(self, job: Job, told: Mapping[str, Any]) -> Effects:
+        """The last step: drop what is least salient of too much."""
+        fading = self._decay.choose(job.namespace)
+
+        def effects(work: Work) -> Outcome:
+            dropped = self._decay.drop(work.store, job.namespace, fading)
+            return Outcome(None, Progress(told["units"], told["units"]), {**told, "dropped": dropped})
 
         return effects
 

@@ -295,7 +295,7 @@ def test_consolidation_learns_what_is_new_and_is_then_done(service: Service) -> 
     add("I live in Porto.", 1)
     assert consolidate() == 1
     add("I moved to Lisbon yesterday.", 9)
-    assert consolidate() == 2
+    assert consolidate() == 3, "a fact, what it closed, an episode"
     assert consolidate() == 0
     with service.read_store() as store:
         assert facts(store) == [("lives in", "Lisbon", "active", ""), ("lives in", "Porto", "superseded", "2026-03-22")]

@@ -134,7 +134,7 @@ class World:
             describe=describe,
             vectors={each: at(angle) for each, (angle, _) in fresh.items()},
             codes={each: codes(words) for each, (_, words) in fresh.items()},
-            nudges=self.nudges,
+            nudges=lambda rows: {row: self.nudges[row] for row in rows if row in self.nudges},
         )
 
     def index(self, written: Sequence[int] | None = None) -> InMemoryVectorIndex:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.corpus import Columns, Corpus, RowText, turns
+from retrieval.corpus import Columns, Corpus, RowText, no_nudges, turns
 from retrieval.traits import Trait
 from tests.retrieval.corpora import Row, World, at, codes, memories
 
@@ -116,7 +116,7 @@ def test_a_corpus_over_columns_has_those_columns() -> None:
     made = World(memories(Row("dog", speaker="Ann"), Row())).corpus()
     columns = Columns(*(getattr(made, name) for name in Columns.__match_args__))
     vectors, fresh = {1: at(0)}, {2: codes("dog")}
-    over = Corpus.over(columns, made.lexical, made.describe, vectors, fresh, {3: 0.5})
+    over = Corpus.over(columns, made.lexical, made.describe, vectors, fresh, no_nudges)
     assert all(getattr(over, name) is getattr(made, name) for name in Columns.__match_args__)
     assert (over.lexical, over.describe) == (made.lexical, made.describe)
-    assert (over.vectors, over.codes, over.nudges) == (vectors, fresh, {3: 0.5})
+    assert (over.vectors, over.codes, over.nudges) == (vectors, fresh, no_nudges)

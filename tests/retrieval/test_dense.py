@@ -39,7 +39,7 @@ def corpus(rows: Sequence[int], fresh: dict[int, Floats]) -> Corpus:
     def describe(keys: Sequence[int]) -> list[RowText]:
         return [RowText("", None) for _ in keys]
 
-    return Corpus.over(columns, InMemoryLexicalIndex(), describe, vectors=fresh, codes={}, nudges={})
+    return Corpus.over(columns, InMemoryLexicalIndex(), describe, vectors=fresh, codes={})
 
 
 def unit(vectors: Any) -> Floats:
