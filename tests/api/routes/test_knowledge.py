@@ -158,3 +158,21 @@ def test_bad_questions_for_facts_are_refused(run: Running, params: dict[str, str
 def test_bad_questions_for_changes_are_refused(run: Running, params: dict[str, str]) -> None:
     status, _, _ = problem(run.client().get("/v1/changes", params=params))
     assert status == 422
+
+
+def test_a_profile_is_listed_and_recalled_by_its_kind_and_only_by_its_namespace(run: Running) -> None:
+    client = run.client(run.key("n"))
+    add(client, "I live in Porto.", role="user", scope={"user_id": "alice", "session_id": "s1"})
+    assert client.get("/v1/memories?kind=profile").json()["items"] == []
+    client.post("/v1/consolidations", json={})
+    run.service.job_runner().advance()
+    [profile] = client.get("/v1/memories?kind=profile&user_id=alice").json()["items"]
+    assert (profile["text"], profile["deriver"]["name"]) == ("user lives in Porto", "profile")
+    sources = client.get(f"/v1/memories/{profile['id']}/sources").json()["items"]
+    assert [source["text"] for source in sources] == ["user lives in Porto"]
+    found = client.post("/v1/recall", json={"query": "Porto", "kinds": ["profile"]}).json()["results"]
+    assert [hit["memory"]["id"] for hit in found] == [profile["id"]]
+    context = client.post("/v1/context", json={"query": "Porto", "kinds": ["profile"]}).json()
+    assert [block["memory_ids"] for block in context["blocks"]] == [[profile["id"]]]
+    assert client.get("/v1/changes?kind=decay").json()["items"] == []
+    assert run.client(run.key("m")).get("/v1/memories?kind=profile").json()["items"] == []
