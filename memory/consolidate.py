@@ -22,6 +22,7 @@ from memory.ingest import RESERVED_EXTERNAL_ID
 from memory.lifecycle import new_version
 from memory.merge import decay_digest
 from memory.model import Change, Deriver, Item, Memory
+from memory.noise import is_noise_turn
 from memory.ports import Store, StoreTransaction
 from memory.reconcile import within
 from recalld.core.clock import Clock
@@ -252,7 +253,8 @@ class Consolidator:
                 memories = self._memories(store, namespace, scope, ids)
             active = _active(memories, self._clock.now())
             fresh = frozenset(ids) if changed is not None else frozenset(memory.id for memory in active)
-            proposed = [(each.made_by, each.derive(active, fresh)) for each in self._derivers]
+            telling = [memory for memory in active if not is_noise_turn(memory)]
+            proposed = [(each.made_by, each.derive(telling, fresh)) for each in self._derivers]
             units.append(Unit(scope, memories, proposed, [each for each in memories if each.id in fresh]))
             size += len(memories)
             if size >= STEP_MEMORIES:

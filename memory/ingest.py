@@ -22,6 +22,7 @@ from typing import Any
 from memory.frames import check_frame
 from memory.lasting import lasting
 from memory.model import FRAME_KINDS, Item, Memory
+from memory.noise import is_noise_turn
 from memory.outcomes import subject_of
 from recalld.core.config import Limits
 from recalld.core.errors import FieldError, InvalidInput
@@ -205,7 +206,8 @@ def row_traits(memory: Memory) -> int:
     dated = Trait.DATED if memory.item.occurred_at is not None else Trait(0)
     derived = Trait.DERIVED if memory.deriver is not None else Trait(0)
     lasts = Trait.LASTING if lasting(memory) else Trait(0)
-    return int(traits(memory.item.text) | dated | derived | lasts)
+    empty = Trait.NOISE if is_noise_turn(memory) else Trait(0)
+    return int(traits(memory.item.text) | dated | derived | lasts | empty)
 
 
 def content_digest(text: str) -> bytes:

@@ -22,6 +22,7 @@ from memory.derive.asked import Asked, Read
 from memory.derive.asking import AskSettings, PaidReply, ask, fit
 from memory.knowledge import Knowledge
 from memory.model import Memory, Selection
+from memory.noise import is_noise_turn
 from memory.ports import Store, StoreTransaction
 from recalld.core.clock import Clock
 from recalld.core.errors import UnusableReply
@@ -242,7 +243,7 @@ class Reader:
 
     @staticmethod
     def _readable(memory: Memory) -> bool:
-        return memory.item.kind == "turn" and memory.deriver is None
+        return memory.item.kind == "turn" and memory.deriver is None and not is_noise_turn(memory)
 
     @staticmethod
     def _in_order(memories: Sequence[Memory]) -> list[Memory]:

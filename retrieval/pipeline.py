@@ -200,6 +200,7 @@ class Pipeline:
             "answer": answer_signal(query.answer, corpus)[pool],
             "question": -corpus.has(Trait.ASKS)[pool].astype(np.float32),
             "agreement": -corpus.has(Trait.AGREES)[pool].astype(np.float32),
+            "noise": -corpus.has(Trait.NOISE)[pool].astype(np.float32),
             "reply": -corpus.replies[pool].astype(np.float32),
             "exchange": zscore(exchange_signal(corpus, said_in_order, pool, late.own), _LATE_DEVIATION_MIN),
             "length": np.log1p(corpus.lengths[pool]).astype(np.float32),

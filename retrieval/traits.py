@@ -31,8 +31,9 @@ class Trait(IntFlag):
     # Not read off the text: whether it is known when it happened, and whether recalld derived it.
     DATED = 256
     DERIVED = 512
-    # Read off it by `memory`: whether it says something for the whole session.
+    # Read off it by `memory`: whether it says something for the whole session, and whether it says nothing to keep.
     LASTING = 1024
+    NOISE = 2048
 
 
 _MONTH = (

@@ -12,6 +12,7 @@ asks or what for. A weight of 0 leaves a signal out; the benchmarks have a row f
     standing    an instruction or a preference for all that follows  1 or .5
     question    ends in a question                                   0 or 1, taken off
     agreement   only agrees                                          0 or 1, taken off
+    noise       says nothing to keep                                 0 or 1, taken off
     reply       said by the assistant                                0 or 1, taken off
     exchange    the best late interaction of the replies to it       standard score over the pool
     length      words that are looked for in vain add up             log(1 + terms)
@@ -36,6 +37,7 @@ class Weights:
     standing: float = 0.0
     question: float = 0.0
     agreement: float = 0.0
+    noise: float = 0.0
     reply: float = 0.0
     exchange: float = 0.0
     length: float = 0.0
@@ -54,6 +56,7 @@ PEOPLE = Weights(
     date=4.0,
     answer=1.2,
     question=0.9,
+    noise=0.3,
     length=0.2,
     previous=0.1,
     session=0.3,
@@ -65,6 +68,7 @@ ASSISTANT = Weights(
     date=2.0,
     standing=1.5,
     agreement=0.7,
+    noise=0.3,
     reply=3.5,
     exchange=0.4,
     session=0.5,

@@ -100,6 +100,12 @@ def test_what_is_new_is_derived_with_its_session_and_nothing_else_is_read(world:
     assert lone.id in {source for memory in world.derived() for source in memory.sources}
 
 
+def test_what_says_nothing_to_keep_is_not_shown_to_a_deriver(world: World) -> None:
+    world.add(Scope("ann", session_id="s1"), "Thanks, talk soon!", "I moved to Lisbon.")
+    world.run()
+    assert [texts for texts, _ in world.deriver.shown] == [["I moved to Lisbon."]]
+
+
 def test_deriving_again_changes_nothing(world: World) -> None:
     world.add(S1, "a", "b")
     world.run()

@@ -82,6 +82,7 @@ class Row:
         session: None: one of its own.
         said: when it happened; None: not known.
         turn: what it is ordered by where that is not known.
+        noise: whether it says nothing to keep.
     """
 
     text: str = "cat"
@@ -93,6 +94,7 @@ class Row:
     said: datetime | None = None
     turn: int = 0
     reply: bool = False
+    noise: bool = False
     document: bool = False
     passage: tuple[int, int] | None = None
 
@@ -119,7 +121,7 @@ class World:
             return [RowText(self.rows[each].text, self.rows[each].said, self.rows[each].passage) for each in wanted]
 
         told = [row.said or datetime(2000, 1, 1, 0, 0, row.turn, tzinfo=UTC) for row in rows]
-        dated = [int(Trait.DATED) if row.said else 0 for row in rows]
+        dated = [(Trait.DATED if row.said else 0) | (Trait.NOISE if row.noise else 0) for row in rows]
         fresh = {each: row.fresh for each, row in self.rows.items() if row.fresh}
         return Corpus(
             rows=np.array(keys, dtype=np.int64),
@@ -127,7 +129,7 @@ class World:
             speakers=[row.speaker for row in rows],
             replies=np.array([row.reply for row in rows], dtype=np.bool_),
             documents=np.array([row.document for row in rows], dtype=np.bool_),
-            traits=np.array([int(traits(row.text)) | bit for row, bit in zip(rows, dated, strict=True)], np.int64),
+            traits=np.array([int(traits(row.text)) | int(bit) for row, bit in zip(rows, dated, strict=True)], np.int64),
             sessions=np.array([next(own) if row.session is None else row.session for row in rows], dtype=np.int64),
             moments=np.array([moment.replace(tzinfo=None) for moment in told], dtype="datetime64[us]"),
             lexical=lexical,

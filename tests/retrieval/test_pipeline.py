@@ -56,6 +56,7 @@ RAISED = [
     ("standing", Row("Always use tabs."), Row("a lamp"), QUERY, 1, 0),
     ("question", Row("a lamp"), Row("a lamp?"), QUERY, 0, -1),
     ("agreement", Row("a lamp"), Row("yes, a lamp"), QUERY, 0, -1),
+    ("noise", Row(), Row(noise=True), QUERY, 0, -1),
     ("reply", Row(), Row(reply=True), QUERY, 0, -1),
     ("length", Row("a lamp and a cup"), Row("a lamp"), QUERY, np.log(6), np.log(3)),
 ]
