@@ -17,6 +17,7 @@ Invariant: a window is reported only if its 64-bit digest is wanted.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from memory.ingest import lexical_terms
 from memory.model import Memory
-from recalld.core.ids import is_id
+from recalld.core.ids import pattern
 
 LONG, MIDDLE, SHORT = 16, 8, 5
 ALIGNED = 8
@@ -35,6 +36,7 @@ LONG_FROM = LONG + ALIGNED - 1
 WINDOWS_MAX = 1024
 CHUNK_BYTES = 1 << 18
 _BITS_MIN, _BITS_MAX = 16, 24
+_MEMORY_ID = re.compile(pattern("mem")[1:-1])
 _RECORD = np.dtype([("width", "u1"), ("digest", "<u8"), ("number", "<u4")])
 _MASKS = {MIDDLE: np.uint64(2**64 - 1), SHORT: np.uint64(2**40 - 1)}
 
@@ -42,12 +44,12 @@ _MASKS = {MIDDLE: np.uint64(2**64 - 1), SHORT: np.uint64(2**40 - 1)}
 def strings_of(memory: Memory) -> Iterator[str]:
     """What a memory's version says, in every place where a caller can say something.
 
-    Ids that a deriver cites are none of it: most characters of one may stand in every other id of its millisecond.
+    Ids of memories, which derivers cite and name their rows by, are none of it: most characters of one may stand in
+    every other id of its millisecond.
     """
     item = memory.item
-    yield from (said for said in (item.text, item.speaker, item.external_id) if said)
-    for given in (item.metadata, item.frame or {}):
-        yield from (said for said in _strings(given) if not is_id("mem", said))
+    for said in (item.text, item.speaker, item.external_id, *_strings(item.metadata), *_strings(item.frame or {})):
+        yield from (part for part in _MEMORY_ID.split(said or "") if part)
 
 
 def plain_spelling(text: str) -> list[bytes]:

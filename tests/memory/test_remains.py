@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory.remains import ALIGNED, CHUNK_BYTES, LONG_FROM, Fingerprints, Search, windows_of
+from memory.remains import ALIGNED, CHUNK_BYTES, LONG_FROM, Fingerprints, Search, strings_of, windows_of
 from tests.conftest import make_memory
 
 KEY = bytes(range(32))
@@ -90,3 +90,14 @@ def test_what_is_written_is_read_back(windows: list[bytes]) -> None:
 def test_the_digests_do_not_hold_the_text() -> None:
     written = Fingerprints.of(KEY, windows_of(make_memory(1, TEXT))).write()
     assert not searching(TEXT).in_bytes(written, narrow=True)
+
+
+def test_the_ids_that_a_derived_memory_holds_are_nothing_that_it_says() -> None:
+    source = make_memory(1).id
+    derived = make_memory(
+        2, "She bought a canoe.", external_id=f"~episodes:{source}:0", metadata={"citations": [{"memory_id": source}]}
+    )
+    told = list(strings_of(derived))
+    assert "She bought a canoe." in told
+    assert not any(source[-8:] in each for each in told)
+    assert "~episodes:" in told
