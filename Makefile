@@ -22,7 +22,7 @@ $(VENV)/.run: pyproject.toml client/pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) install --quiet -c constraints.txt $(EXTRA_INDEX) -e "./client" -e ".[llm,st,parser,dev]"
+	$(PIP) install --quiet -c constraints.txt $(EXTRA_INDEX) -e "./client" -e ".[llm,st,parser,server,dev]"
 	touch $@
 
 demo: $(VENV)/.run

@@ -171,7 +171,7 @@ class Reader:
         reached = replace(place, aside=tuple(each for each in place.aside if each != ids))
         try:
             planned = self._asked_of(reached, batch[0].item.scope, batch, again=True)
-        except UnusableReply as error:
+        except PaidReply as error:
             raise UnusableReply(f"{error.detail}; batches that wait to be read: {len(left)}") from None
         return replace(planned, ended=not reached.aside)
 

@@ -63,11 +63,12 @@ class RotatedBitsCodec:
         return -(-self.dimensions // 8) + _FACTOR_BYTES
 
     def encode(self, vectors: Floats) -> Bytes:
-        turned = vectors @ rotation(self.dimensions, self.seed)
+        # In double precision, so that a code is the same in whatever batch a BLAS multiplies its vector.
+        turned = vectors.astype(np.float64) @ rotation(self.dimensions, self.seed)
         bits = np.packbits(turned > 0, axis=1)
         own = np.abs(turned).sum(axis=1)
-        squares = (vectors**2).sum(axis=1)
-        factors = (squares / np.maximum(own, np.float32(1e-30))).astype(np.float32)
+        squares = (vectors.astype(np.float64) ** 2).sum(axis=1)
+        factors = (squares / np.maximum(own, 1e-30)).astype(np.float32)
         return np.concatenate([bits, factors[:, None].view(np.uint8)], axis=1)
 
     def decode(self, codes: Bytes) -> Floats:

@@ -53,11 +53,12 @@ class AskSettings:
     again_temperature: float = 0.7
 
 
-class PaidReply(UnusableReply):
-    """An unusable reply, with what it cost."""
+class PaidReply(Exception):
+    """An unusable reply: why, and what it cost. Who asked says what becomes of it."""
 
     def __init__(self, detail: str, usage: Usage) -> None:
         super().__init__(detail)
+        self.detail = detail
         self.usage = usage
 
 

@@ -38,7 +38,7 @@ def test_a_kept_text_is_encoded_once_and_indexed_the_same(tmp_path: Path) -> Non
     vectors, tokens = again.encode_both(TEXTS)
     assert (sorted(set(first.seen)), later.seen) == (sorted(set(TEXTS)), [])
     plain, plain_tokens = TurnedEncoder().encode_both(TEXTS)
-    assert np.array_equal(vectors, plain)
+    assert np.allclose(vectors, plain, atol=1e-6), "but for what a BLAS does with another batch"
     cuts = thresholds(later)
     for found, wanted in zip(tokens, plain_tokens, strict=True):
         assert found.tokens == wanted.tokens

@@ -30,4 +30,5 @@ def test_it_goes_on_as_soon_as_the_last_request_has_its_pause_behind_it() -> Non
     gate.enter()
     for after_s in (0.05, 0.1):
         threading.Timer(after_s, gate.leave).start()
-    assert 0.15 <= waited_s(gate) < 10.0
+    # A little less than both, because the timers run before the clock is read.
+    assert 0.12 <= waited_s(gate) < 10.0
