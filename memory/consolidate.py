@@ -185,6 +185,7 @@ class Consolidator:
         scope: Scope = EVERYTHING,
         again: Sequence[Scope] = (),
         breathe: Callable[[], None] = lambda: None,
+        alone: Sequence[str] = (),
     ) -> Planned:
         """The next step of a run.
 
@@ -192,6 +193,7 @@ class Consolidator:
             place: where the last step ended; None at the beginning.
             scope: only what is in it; then the watermark stays, because others were not looked at.
             again: exact scopes to derive whether they changed or not, instead of what the feed says.
+            alone: ids of the memories outside any session that are meant with those.
         """
         with self._read() as store:
             if place is None:
@@ -203,8 +205,9 @@ class Consolidator:
                 place = replace(place, until=min(until, place.target))
             assert place.until is not None
             touched = [] if again else store.changed(namespace, place.after, place.until)
+            lone = [(memory.item.scope, memory.id) for memory in store.get(namespace, alone)]
         if again:
-            return self._derived(namespace, place, again, None, breathe)
+            return self._derived(namespace, place, again, None, breathe, alone=lone)
         inside = [(each, memory_id) for each, memory_id in touched if scope.covers(each)]
         changed = {each: [i for _, i in group] for each, group in groupby(inside, key=lambda pair: pair[0])}
         seen_until = place.until if scope == EVERYTHING else None
@@ -240,6 +243,7 @@ class Consolidator:
         seen_until: int | None,
         breathe: Callable[[], None],
         changed: Mapping[Scope, Sequence[str]] | None = None,
+        alone: Sequence[tuple[Scope, str]] = (),
     ) -> Planned:
         """Derive as many of the scopes that follow as one step may hold."""
         order = sorted(scopes, key=_sort_key)
@@ -248,7 +252,7 @@ class Consolidator:
         size = 0
         for scope in left:
             breathe()
-            ids = (changed or {}).get(scope, ())
+            ids = [one for where, one in alone if where == scope] if changed is None else changed.get(scope, ())
             with self._read() as store:
                 memories = self._memories(store, namespace, scope, ids)
             active = _active(memories, self._clock.now())

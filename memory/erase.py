@@ -142,9 +142,11 @@ class Erasures:
             len(self._vectors.vectors(who.namespace, possible_keys(np.array(sorted(part), dtype=np.int64)))[0])
             for part in removal_sql.chunks(rows)
         )
-        again = [scope.given() for scope in erasures_sql.orphaned_scopes(connection, who.namespace, doomed)]
-        if again:
-            self._elsewhere.jobs(connection).put(who.namespace, DERIVE_TASK, {"scopes": again})
+        left = erasures_sql.orphans(connection, who.namespace, doomed)
+        if left:
+            scopes = [scope.given() for scope in dict.fromkeys(memory.item.scope for memory in left)]
+            alone = [memory.id for memory in left if memory.item.scope.session_id is None]
+            self._elsewhere.jobs(connection).put(who.namespace, DERIVE_TASK, {"scopes": scopes, "alone": alone})
         entry = SqlStore(connection).newest_entry()
         receipt = Receipt(
             self._ids.new("era"),

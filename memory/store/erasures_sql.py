@@ -107,17 +107,14 @@ def with_derived(connection: Connection, namespace: str, ids: Iterable[str]) -> 
     return list(found)
 
 
-def orphaned_scopes(connection: Connection, namespace: str, ids: Sequence[str]) -> list[Scope]:
-    """The scopes of derived memories among `ids` that have a source beside them: to be derived anew from it."""
+def orphans(connection: Connection, namespace: str, ids: Sequence[str]) -> list[Memory]:
+    """The sources beside `ids` of derived memories among them: what is to be derived anew from."""
     doomed = set(ids)
-    links: dict[str, list[str]] = {}
+    links: dict[str, None] = {}
     for part in chunks(ids):
-        query = select(sources.c.memory_id, sources.c.source_id).where(sources.c.memory_id.in_(part))
-        for link in connection.execute(query):
-            links.setdefault(link.source_id, []).append(link.memory_id)
-    left = [source for source in links if source not in doomed]
-    kept = {memory.id: memory.item.scope for memory in SqlStore(connection).get(namespace, left)}
-    return list(dict.fromkeys(kept[source] for source in left if source in kept))
+        query = select(sources.c.source_id).where(sources.c.memory_id.in_(part))
+        links |= dict.fromkeys(connection.scalars(query))
+    return SqlStore(connection).get(namespace, [source for source in links if source not in doomed])
 
 
 def counts(connection: Connection, ids: Sequence[str]) -> dict[str, int]:

@@ -36,7 +36,8 @@ RETENTION_STEP = 20
 
 
 class Consolidate:
-    """`consolidate`. Arguments: `scope`, only what is in it; or `scopes`, exact ones to derive again.
+    """`consolidate`. Arguments: `scope`, only what is in it; or `scopes`, exact ones to derive again, with `alone`, the
+    ids of memories outside any session that are meant.
 
     Args:
         readers: the names of derivers that ask a language model: each gets a job of its own at the end, so that what
@@ -56,7 +57,8 @@ class Consolidate:
             return self._fade(job, job.cursor[FADING])
         place = None if job.cursor is None else Place.of(job.cursor)
         again = list(scopes_of(job.arguments.get("scopes", ())))
-        planned = self._consolidator.plan(job.namespace, place, job.scope, again, breathe)
+        alone = job.arguments.get("alone", ())
+        planned = self._consolidator.plan(job.namespace, place, job.scope, again, breathe, alone)
         # Only where all of the namespace was asked for: what is least salient may be anybody's.
         whole = not again and job.scope == EVERYTHING
 

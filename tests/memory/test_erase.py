@@ -199,7 +199,7 @@ def test_what_was_derived_goes_with_it_and_is_derived_anew_from_what_is_left(ser
     assert sorted(receipt.memory_ids) == sorted([one.id, both.id, only.id])
     with service.read_work() as work:
         jobs = work.jobs.select("default", 9, tasks=("consolidate",))
-    assert [job.arguments for job in jobs] == [{"scopes": [{"user_id": "ann"}]}]
+    assert [job.arguments for job in jobs] == [{"scopes": [{"user_id": "ann"}], "alone": [two.id]}]
     assert service.erasures.finish(receipt.id).removed["memories"] == 3
     assert texts(service) == ["two"]
 

@@ -75,6 +75,20 @@ def test_building_again_changes_nothing(service: Service) -> None:
     assert profiles(service) == before
 
 
+@pytest.mark.parametrize("scope", [Scope("ann", None, "s1"), ANN], ids=["in a session", "outside any"])
+def test_a_fact_that_two_memories_say_outlives_one_of_them(service: Service, scope: Scope) -> None:
+    kept = say(service, scope, "I love sushi.", "I love sushi!", "I live in Porto.")
+    erase(service, kept[0].id)
+    run_jobs(service)
+    assert sorted(lines(service)) == ["user lives in Porto", "user loves sushi"]
+    with service.read_store() as store:
+        facts = store.select("default", Selection(kinds=("fact",)), service.clock.now(), 9)
+    assert sorted(fact.sources for fact in facts) == [(kept[1].id,), (kept[2].id,)]
+    erase(service, kept[1].id)
+    run_jobs(service)
+    assert lines(service) == ["user lives in Porto"]
+
+
 @pytest.mark.parametrize("left", [0, 1])
 def test_erasing_a_source_builds_it_without_what_that_said(service: Service, left: int) -> None:
     kept = say(service, Scope("ann", None, "s1"), "I love sushi.", "I live in Porto.")
