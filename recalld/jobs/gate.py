@@ -3,8 +3,8 @@
 Threads of one interpreter share its lock, so a step's computation is paid for by the requests beside it. A pause is
 more than no request in flight: a client that writes one by one is back within milliseconds. The wait is bounded, so
 that under a load without pauses the background work goes on, in a part of the time: a part of a step takes some 10 ms,
-so with 150 ms between two it is met by one request in ten or so. With half a second it was one in thirty, and what a
-steady writer added was more than what was consolidated meanwhile.
+so with a quarter of a second between two it is met by one request in fifteen or so. With half a second a steady writer
+added more than was consolidated meanwhile.
 """
 
 import threading
@@ -19,7 +19,7 @@ class Gate:
         wait_s_max: the longest wait for that.
     """
 
-    def __init__(self, pause_s: float = 0.05, wait_s_max: float = 0.15) -> None:
+    def __init__(self, pause_s: float = 0.05, wait_s_max: float = 0.25) -> None:
         self._pause_s = pause_s
         self._wait_s_max = wait_s_max
         self._changed = threading.Condition()
