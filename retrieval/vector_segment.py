@@ -212,9 +212,10 @@ class Segment:
             IndexDamaged: one changed, or the file was cut short meanwhile.
         """
         self._check_whole()
-        for start in range(0, len(places), COPY_ROWS):
-            part = places[start : start + COPY_ROWS]
-            self._check_unseen(part, self.vectors[part])
+        unseen = places[self._unseen(places)]
+        for start in range(0, len(unseen), COPY_ROWS):
+            part = unseen[start : start + COPY_ROWS]
+            self._check(part, self.vectors[part])
 
     def compare(self, places: Places, query: Floats, limit: int) -> tuple[Places, Floats]:
         """The best of the vectors at these places, checked before; see `half.scan`.
@@ -223,23 +224,29 @@ class Segment:
             IndexDamaged: as in `check_vectors`.
         """
         self._check_whole()
-        return scan(self.vectors, places, query, limit, self._check_unseen)
+        return scan(self.vectors, places, query, limit, self._check_block)
 
     def _check_whole(self) -> None:
         if os.fstat(self._descriptor).st_size != self.layout.end:
             raise damaged(self.path, "torn while it was open")
 
-    def _check_unseen(self, places: Places, vectors: Halves) -> None:
+    def _unseen(self, places: Places) -> NDArray[np.int64]:
+        """Which of `places` (numbers from 0) nobody read yet."""
+        return np.flatnonzero((self._seen[places >> 3] >> (places & 7).astype(np.uint8) & 1) == 0)
+
+    def _check_block(self, places: Places, vectors: Halves) -> None:
         """Check those of the vectors `[K, D]` at `places` that nobody read yet."""
-        unseen = np.flatnonzero((self._seen[places >> 3] >> (places & 7).astype(np.uint8) & 1) == 0)
-        if not len(unseen):
-            return
-        fresh = vectors if len(unseen) == len(places) else vectors[unseen]
-        part = places[unseen]
-        right = check_words(words_of(fresh)) == self._entries["vector_check"][part]
+        unseen = self._unseen(places)
+        if len(unseen) == len(places):
+            self._check(places, vectors)
+        elif len(unseen):
+            self._check(places[unseen], vectors[unseen])
+
+    def _check(self, places: Places, vectors: Halves) -> None:
+        right = check_words(words_of(vectors)) == self._entries["vector_check"][places]
         if not right.all():
-            raise damaged(self.path, f"the vector of row {self.rows(part[~right][:1])[0]} changed")
-        np.bitwise_or.at(self._seen, part >> 3, np.uint8(1) << (part & 7).astype(np.uint8))
+            raise damaged(self.path, f"the vector of row {self.rows(places[~right][:1])[0]} changed")
+        np.bitwise_or.at(self._seen, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
 
     def entries(self, places: Places) -> Entries:
         """Version, digest and checks of these rows."""
