@@ -91,10 +91,11 @@ class ParsedFacts:
         item = memory.item
         if item.kind != "turn" or item.role not in (None, "user") or len(item.text) > MEMORY_CHARS_MAX:
             return []
-        found: dict[Any, Statement] = {}
+        found: dict[Any, _Fact] = {}
         for each in self._kept(item.text, item.speaker or SPEAKER):
-            found.setdefault(each.triple.key, _statement(memory, each))
-        return list(found.values())
+            found.setdefault(each.triple.key, each)
+        told = moments(readable(item.text), item.occurred_at) if found else []
+        return [_statement(memory, each, told) for each in found.values()]
 
     def _read(self, text: str, speaker: str) -> list["_Fact"]:
         shown = readable(text)
@@ -114,10 +115,8 @@ class _Fact:
     end: int
 
 
-def _statement(memory: Memory, fact: _Fact) -> Statement:
-    text = memory.item.text
-    told = moments(readable(text), memory.item.occurred_at)
-    when = dated(told, with_lead(text, (fact.start, fact.end), told), planned=False, begins=False)
+def _statement(memory: Memory, fact: _Fact, told: list[Told]) -> Statement:
+    when = dated(told, with_lead(memory.item.text, (fact.start, fact.end), told), planned=False, begins=False)
     return Statement(
         triple=fact.triple,
         text=fact.text,

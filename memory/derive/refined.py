@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from memory.consolidate import Proposal
-from memory.derive.summaries import SENTENCE
+from memory.derive.parts import SENTENCE, Part
 from memory.model import Deriver, Item, Memory
 from retrieval.analysis import terms
 
@@ -82,26 +82,6 @@ class RefinedSettings:
     chars_max: int = 400
     same_from: float = 0.6
     terms_min: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Characters [start, end) of a memory's text."""
-
-    memory: Memory
-    start: int
-    end: int
-
-    @property
-    def text(self) -> str:
-        """Those characters."""
-        return self.memory.item.text[self.start : self.end]
-
-    @property
-    def line(self) -> str:
-        """As the refined memory shows it."""
-        who = self.memory.item.speaker or self.memory.item.role
-        return f"{who}: {self.text}" if who else self.text
 
 
 @dataclass(frozen=True, slots=True)

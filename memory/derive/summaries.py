@@ -10,17 +10,15 @@ Invariants: the text is within the budget; each of its lines is a sentence of a 
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from memory.consolidate import Proposal
+from memory.derive.parts import SENTENCE, Part
 from memory.model import Deriver, Item, Memory
 from retrieval.analysis import terms
 
-SENTENCE = re.compile(r"[^\n]+?(?:[.!?。！？]+(?=\s|$)|(?=\n)|$)", re.MULTILINE)
-"""A sentence, with the blanks before it."""
 Vector = dict[str, float]
 
 
@@ -46,20 +44,10 @@ class SummarySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """Characters [start, end) of a memory's text, and their unit vector."""
+class Sentence(Part):
+    """A part that is one sentence, and its unit vector."""
 
-    memory: Memory
-    start: int
-    end: int
     vector: Vector
-
-    @property
-    def line(self) -> str:
-        """As the summary shows it."""
-        who = self.memory.item.speaker or self.memory.item.role
-        said = self.memory.item.text[self.start : self.end]
-        return f"{who}: {said}" if who else said
 
 
 class SessionSummaries:
