@@ -32,7 +32,7 @@ from retrieval.ports import Floats, IndexStatistics, Rows, RowState, TokenCodes,
 from retrieval.vector_format import named_by, parse_manifest, read_bytes, sync_folder, write_manifest
 from retrieval.vector_log import LogSettings, VectorLog
 from retrieval.vector_memory import check_changes, check_vector
-from retrieval.vector_merge import merge
+from retrieval.vector_merge import MergeSettings, merge
 from retrieval.vector_search import SearchSettings
 from retrieval.vector_segment import SUFFIX, give_up_merge
 from retrieval.vector_snapshot import States
@@ -50,14 +50,14 @@ class IndexSettings:
         lock_seconds_max: how long a writer waits for another one.
         log: when a log is written anew.
         search: when a search uses product codes.
-        merge_fanout: segments of one size are merged when there are so many.
+        merge: when segments are merged, and into what.
         loaded_bytes_max: namespaces not used for longest leave memory above this.
     """
 
     lock_seconds_max: float = 60.0
     log: LogSettings = field(default_factory=LogSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
-    merge_fanout: int = 4
+    merge: MergeSettings = field(default_factory=MergeSettings)
     loaded_bytes_max: int = 2 << 30
 
 
@@ -155,9 +155,8 @@ class SegmentedVectorIndex:
         """
         done = 0
         with suppress(Unavailable), _locked(FileLock(self._folder / "merge.lock"), 0.0, "merging"):
-            while merge(
-                self._log(namespace), self.writer_lock, self._settings.log.head_rows_max, self._settings.merge_fanout
-            ):
+            head_rows = self._settings.log.head_rows_max
+            while merge(self._log(namespace), self.writer_lock, head_rows, self._settings.merge):
                 done += 1
         return done
 

@@ -115,18 +115,19 @@ def build_records(
     records["operation"] = [DELETE if change.vector is None else PUT for change in changes]
     records["row"] = [change.row for change in changes]
     records["killed"] = killed
-    for record, change in zip(records, changes, strict=True):
-        if change.vector is not None:
-            record["version"] = change.version
-            record["digest"] = digest_number(change.digest)
-            record["vector"] = change.vector
+    puts = np.flatnonzero(records["operation"] == PUT)
+    if len(puts):
+        put = [changes[place] for place in puts.tolist()]
+        records["version"][puts] = [change.version for change in put]
+        records["digest"][puts] = [digest_number(change.digest) for change in put]
+        records["vector"][puts] = np.stack([change.vector for change in put if change.vector is not None])
+    raw = split_records(records.view(np.uint8).data, dimensions)
     for checked, check in (("check_head", check_head), ("check_body", check_body)):
-        raw = split_records(records.tobytes(), dimensions)
         records[checked] = [check(record) for record in raw]
     return records.tobytes(), b"".join(codes)
 
 
-def split_records(data: bytes, dimensions: int) -> list[memoryview]:
+def split_records(data: bytes | memoryview, dimensions: int) -> list[memoryview]:
     """The bytes of each record."""
     size = record_type(dimensions).itemsize
     view = memoryview(data)

@@ -40,7 +40,8 @@ from retrieval.vector_format import (
     write_manifest,
 )
 from retrieval.vector_search import SearchSettings, search, unchanged
-from retrieval.vector_segment import SUFFIX, Part, give_up_merge, write_segment
+from retrieval.vector_segment import SUFFIX, give_up_merge
+from retrieval.vector_segment_write import Part, write_segment
 from retrieval.vector_snapshot import Snapshot, States, empty_snapshot, extend
 from retrieval.vector_tokens import token_codes
 

@@ -19,14 +19,16 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from math import log
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.vectors.inverted import SAMPLE, train
 from recalld.core.errors import IndexDamaged
-from retrieval.ports import Rows
+from retrieval.ports import Floats, Rows
 from retrieval.vector_format import SegmentEntry, read_bytes
 from retrieval.vector_live import LiveSegment
 from retrieval.vector_log import VectorLog
@@ -35,12 +37,24 @@ from retrieval.vector_segment import (
     MERGE,
     SUFFIX,
     UNFINISHED,
-    Part,
     Places,
     Segment,
     give_up_merge,
-    write_segment,
 )
+from retrieval.vector_segment_write import Part, write_segment
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSettings:
+    """When segments are merged, and into what.
+
+    Attributes:
+        fanout: segments of one size are merged when there are so many.
+        lists_rows_min: a segment of so many rows gets inverted lists.
+    """
+
+    fanout: int = 4
+    lists_rows_min: int = 1 << 18
 
 
 def to_merge(sizes: Sequence[tuple[int, int]], head_rows: int, fanout: int) -> list[int]:
@@ -59,7 +73,7 @@ def to_merge(sizes: Sequence[tuple[int, int]], head_rows: int, fanout: int) -> l
 
 
 def merge(
-    index: VectorLog, writer_lock: Callable[[], AbstractContextManager[None]], head_rows: int, fanout: int
+    index: VectorLog, writer_lock: Callable[[], AbstractContextManager[None]], head_rows: int, settings: MergeSettings
 ) -> bool:
     """Do one merge, if there is one to do; returns whether there was. The caller holds `merge.lock`.
 
@@ -72,12 +86,12 @@ def merge(
                 give_up_merge(index.path.parent)
                 segments = index.repair().segments
                 sizes = [(segment.count, segment.segment.layout.rows) for segment in segments]
-                chosen = [segments[number] for number in to_merge(sizes, head_rows, fanout)]
+                chosen = [segments[number] for number in to_merge(sizes, head_rows, settings.fanout)]
                 if not chosen:
                     return False
                 output = _begin(index.path.parent, chosen)
             try:
-                count = _copy(index.path.parent / output, chosen)
+                count = _copy(index.path.parent / output, chosen, settings.lists_rows_min)
             except (FileNotFoundError, IndexDamaged):
                 with writer_lock():
                     if _named(index.path.parent) == output:
@@ -98,11 +112,27 @@ def _begin(folder: Path, chosen: Sequence[LiveSegment]) -> str:
     return output
 
 
-def _copy(output: Path, chosen: Sequence[LiveSegment]) -> int:
-    rows, token_bytes, parts = _parts_of([(segment.segment, segment.all.places) for segment in chosen])
+def _copy(output: Path, chosen: Sequence[LiveSegment], lists_rows_min: int) -> int:
+    sources = [(segment.segment, segment.all.places) for segment in chosen]
+    rows, token_bytes, parts = _parts_of(sources)
     dimensions = chosen[0].segment.layout.dimensions
-    write_segment(output.with_name(f"{output.name}{UNFINISHED}"), rows, token_bytes, dimensions, parts)
+    centroids = train(_sample(sources)) if len(rows) >= lists_rows_min else None
+    write_segment(output.with_name(f"{output.name}{UNFINISHED}"), rows, token_bytes, dimensions, parts, centroids)
     return len(rows)
+
+
+def _sample(sources: Sequence[tuple[Segment, Places]]) -> Floats:
+    """As many vectors as the lists are trained on, from all over the rows.
+
+    Raises:
+        IndexDamaged: one changed.
+    """
+    step = max(1, sum(len(places) for _, places in sources) // SAMPLE)
+    parts = []
+    for segment, places in sources:
+        segment.check_vectors(places[::step])
+        parts.append(segment.vectors[places[::step]])
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _named(folder: Path) -> str | None:

@@ -1,10 +1,10 @@
 """The search of one snapshot: exact over few rows, product codes and then exact over many.
 
 Up to `exact_rows_max` allowed rows, or when most of them are asked for, every allowed vector is compared. Above, the
-product codes of each segment give a shortlist of the allowed rows, and its vectors are compared exactly; the log's rows
-always are. So every score that comes out is exact; what a shortlist can do is miss a row, never make one up, and a row
-that is not allowed is in none. Where a shortlist is shorter than what is asked for, all are compared after all: k rows
-whenever k exist.
+product codes of each segment, of a large one those in the nearest inverted lists, give a shortlist of the allowed rows,
+and its vectors are compared exactly; the log's rows always are. So every score that comes out is exact; what a
+shortlist can do is miss a row, never make one up, and a row that is not allowed is in none. Where a shortlist is
+shorter than what is asked for, all are compared after all: k rows whenever k exist.
 
 Source: rerank of a shortlist, Jégou, Tavenard, Douze and Amsaleg, "Searching in one billion vectors: re-rank with
 source coding" (ICASSP 2011), section 3, here with the vectors themselves.
@@ -31,13 +31,28 @@ class SearchSettings:
 
     Attributes:
         exact_rows_max: up to so many allowed rows are all compared.
-        shortlist_rows_min: the shortest shortlist.
-        shortlist_times: and how many times what is asked for.
+        shortlist_rows_min: the shortest shortlist;
+        shortlist_one_in: and one more for each so many allowed rows: among more rows more come between;
+        shortlist_times: and how many times what is asked for, at least.
+        lists_share: of the inverted lists of a large segment, those that are scanned when every row is allowed.
+        lists_rows_times: those scanned hold so many times the rows of the shortlist, at least.
     """
 
     exact_rows_max: int = 10_000
-    shortlist_rows_min: int = 500
+    shortlist_rows_min: int = 150
+    shortlist_one_in: int = 1200
     shortlist_times: int = 3
+    lists_share: float = 0.375
+    lists_rows_times: int = 20
+
+    def shortlist(self, limit: int, allowed: int) -> int:
+        """How many rows to compare exactly for the `limit` best of so many."""
+        return max(self.shortlist_times * limit, self.shortlist_rows_min + allowed // self.shortlist_one_in)
+
+    def share(self, shortlist: int, allowed: int, rows: int) -> float:
+        """Which share of the lists of `rows` rows to scan. What a filter leaves is as near as it is rare: all of them
+        where it leaves little."""
+        return max(self.lists_share, self.lists_rows_times * shortlist / rows) * rows / allowed
 
 
 def search(
@@ -52,10 +67,10 @@ def search(
     rows, slots = (snapshot.rows, snapshot.slots) if allowed is None else snapshot.held(allowed)
     chosen = [segment.chosen(allowed) for segment in snapshot.segments]
     total = len(rows) + sum(each.count for each in chosen)
-    shortlist = max(settings.shortlist_times * limit, settings.shortlist_rows_min)
+    shortlist = settings.shortlist(limit, total)
     places = None
     if settings.exact_rows_max < total and 2 * shortlist < total:
-        places = _shortlists(snapshot.segments, chosen, query, shortlist)
+        places = _shortlists(snapshot.segments, chosen, query, shortlist, settings)
         if len(rows) + sum(map(len, places)) < limit:
             places = None
     if places is None:
@@ -68,13 +83,16 @@ def search(
     return best(np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found]), limit)
 
 
-def _shortlists(segments: Sequence[LiveSegment], chosen: Sequence[Chosen], query: Floats, count: int) -> list[Places]:
+def _shortlists(
+    segments: Sequence[LiveSegment], chosen: Sequence[Chosen], query: Floats, count: int, settings: SearchSettings
+) -> list[Places]:
     """The `count` best of all segments by their product codes: the places in each."""
     rotated = GaussianPQ(len(query)).rotated(query[None])[0]
     found: list[tuple[Places, Floats]] = []
     for segment, each in zip(segments, chosen, strict=True):
         if each.count:
-            found.append(segment.segment.scan().search(rotated, count, each.bits))
+            share = settings.share(count, each.count, segment.segment.layout.rows)
+            found.append(segment.segment.scan().search(rotated, count, each.bits, share))
         else:
             found.append((np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)))
     estimates = np.concatenate([scores for _, scores in found])

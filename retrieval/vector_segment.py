@@ -1,126 +1,49 @@
 """A segment: many rows of the vector index in one file that does not change, but for rows that died.
 
-    header    4,096 bytes: one line of JSON (format, codec, dimensions, rows, bytes of tokens, check of numbers and
-              starts), zeros
-    numbers   `[N]` i64: the rows, ascending
-    starts    `[N + 1]` i64: row k's token codes are bytes starts[k] to starts[k + 1] of `tokens`
-    entries   `[N]` of 32 bytes: version u32 | crc of the token codes u32 | digest u64 | check of the vector u64 | check
-              of the entry and the product code under its row u64; zeros: dead
-    codes     `[N]` product codes
-    vectors   `[N, D]` float16
-    tokens    token codes, one after another
-
 In memory are the product codes (as `FastScan` orders them), four or eight bytes a row for its number, and a byte and a
 bit of flags. The rest is mapped: an exact search reads the vectors of the rows that it compares.
 
-A row that another one took the place of is dead by the log's record first, durably; then its entry, code, vector and
-token codes are overwritten with zeros. Numbers and starts stay, as heads do in the log. Every checksum is of one row,
-so the others are not touched: entries and codes are checked when the file is opened, a vector when it is first read,
-token codes whenever they are.
+A row that another one took the place of is dead by the log's record first, durably; then its entry, code, vector, list
+and token codes are overwritten with zeros. Numbers and starts stay, as heads do in the log. Every checksum is of one
+row, so the others are not touched: entries and codes are checked when the file is opened, a vector when it is first
+read, token codes whenever they are.
 
-How rows are checked is in `vector_checks`.
+The parts of the file are in `vector_segment_format`, how it is written in `vector_segment_write`, how rows are checked
+in `vector_checks`.
 """
 
-import json
 import mmap
 import os
-import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.vectors.fastscan import FastScan
-from compress.vectors.gaussian_pq import GaussianPQ
 from compress.vectors.half import Halves, scan
+from compress.vectors.inverted import Lists
 from retrieval import vector_codes
 from retrieval.ports import Codes, Floats, Rows
-from retrieval.vector_checks import Words, check_words, words_of
+from retrieval.vector_checks import check_words, words_of
 from retrieval.vector_codes import damaged
+from retrieval.vector_segment_format import (
+    ENTRY,
+    HEADER_BYTES,
+    Entries,
+    check_entries,
+    check_fixed,
+    read_header,
+)
+from retrieval.vector_segment_write import Part
 
-FORMAT = 1
-CODEC = f"gaussian-pq:{GaussianPQ(0).seed}"
 SUFFIX = ".seg"
 MERGE = "merge.json"
 UNFINISHED = ".new"
-_HEADER_BYTES = 4096
 COPY_ROWS = 8192
-_ENTRY = np.dtype(
-    [
-        ("version", "<u4"),
-        ("codes_check", "<u4"),
-        ("digest", "<u8"),
-        ("vector_check", "<u8"),
-        ("check", "<u8"),
-    ]
-)
 
-Entries = NDArray[np.void]
 Places = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some rows to write into a segment, by row.
-
-    Attributes:
-        rows: `[n]`.
-        version: `[n]` u4.
-        digest: `[n]` u8.
-        vectors: `[n, D]` float16.
-        product: `[n, bytes]` product codes; None: to be made.
-        codes: token codes of each, one after another.
-        codes_check: `[n]` the CRC-32 of each.
-    """
-
-    rows: Rows
-    version: NDArray[np.uint32]
-    digest: Words
-    vectors: Halves
-    product: Codes | None
-    codes: bytes
-    codes_check: NDArray[np.uint32]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the parts of a file begin."""
-
-    rows: int
-    dimensions: int
-    token_bytes: int
-
-    @property
-    def codec(self) -> GaussianPQ:
-        return GaussianPQ(self.dimensions)
-
-    @property
-    def starts(self) -> int:
-        return _HEADER_BYTES + 8 * self.rows
-
-    @property
-    def entries(self) -> int:
-        return self.starts + 8 * (self.rows + 1)
-
-    @property
-    def product(self) -> int:
-        return self.entries + _ENTRY.itemsize * self.rows
-
-    @property
-    def vectors(self) -> int:
-        return -(-(self.product + self.codec.bytes_vector * self.rows) // 64) * 64
-
-    @property
-    def tokens(self) -> int:
-        return self.vectors + 2 * self.dimensions * self.rows
-
-    @property
-    def end(self) -> int:
-        return self.tokens + self.token_bytes
 
 
 class Segment:
@@ -135,8 +58,7 @@ class Segment:
         """
         self.path = path
         with path.open("rb") as file:
-            header = _header(path, file.read(_HEADER_BYTES))
-            layout = Layout(int(header["rows"]), int(header["dimensions"]), int(header["tokens"]))
+            layout, check = read_header(path, file.read(HEADER_BYTES))
             size = os.fstat(file.fileno()).st_size
             if size != layout.end or layout.dimensions != dimensions:
                 raise damaged(path, f"torn: {size} of {layout.end} bytes")
@@ -144,14 +66,18 @@ class Segment:
             self._descriptor = os.dup(file.fileno())
         self.layout = layout
         count = layout.rows
-        numbers = np.frombuffer(self._map, np.int64, count, _HEADER_BYTES)
+        numbers = np.frombuffer(self._map, np.int64, count, HEADER_BYTES)
         self._starts = np.frombuffer(self._map, np.int64, count + 1, layout.starts)
-        check = zlib.crc32(self._starts.tobytes(), zlib.crc32(numbers.tobytes()))
-        if check != header["check"]:
-            raise damaged(path, "its row numbers changed")
-        self._entries: Entries = np.frombuffer(self._map, _ENTRY, count, layout.entries)
+        middles = np.frombuffer(self._map, np.float32, layout.lists * dimensions, layout.centroids).copy()
+        if check != check_fixed(numbers.tobytes(), self._starts.tobytes(), middles.tobytes()):
+            raise damaged(path, "its row numbers or lists changed")
+        self._centroids: Floats = middles.reshape(layout.lists, dimensions)
+        self._lists: Lists | None = (
+            np.frombuffer(self._map, np.uint8, count, layout.list_numbers) if layout.lists else None
+        )
+        self._entries: Entries = np.frombuffer(self._map, ENTRY, count, layout.entries)
         width = layout.codec.bytes_vector
-        self._product = np.frombuffer(self._map, np.uint8, count * width, layout.product).reshape(count, width)
+        self._product: Codes = np.frombuffer(self._map, np.uint8, count * width, layout.product).reshape(count, width)
         self.vectors: Halves = np.frombuffer(self._map, np.float16, count * dimensions, layout.vectors).reshape(
             count, dimensions
         )
@@ -193,16 +119,17 @@ class Segment:
         alive[buried] = False
         for start in range(0, len(entries), COPY_ROWS):
             kept = start + np.flatnonzero(alive[start : start + COPY_ROWS])
-            if not np.array_equal(
-                _check_entries(self.rows(kept), entries[kept], self._product[kept]), entries["check"][kept]
-            ):
+            lists = None if self._lists is None else self._lists[kept]
+            checks = check_entries(self.rows(kept), entries[kept], self._product[kept], lists)
+            if not np.array_equal(checks, entries["check"][kept]):
                 raise damaged(self.path, f"an entry behind row {self.rows(kept[:1])} changed")
         return alive
 
     def scan(self) -> FastScan:
         """The product codes, in memory from the first time on."""
         if self._scan is None:
-            self._scan = FastScan(self.layout.codec, self._product)
+            inverted = None if self._lists is None else (self._lists, self._centroids)
+            self._scan = FastScan(self.layout.codec, self._product, inverted)
         return self._scan
 
     def check_vectors(self, places: Places) -> None:
@@ -295,101 +222,14 @@ class Segment:
                     (layout.tokens + begin, end - begin),
                     (layout.vectors + place * row_bytes, row_bytes),
                     (layout.product + place * width, width),
-                    (layout.entries + place * _ENTRY.itemsize, _ENTRY.itemsize),
+                    (layout.list_numbers + place, 1 if layout.lists else 0),
+                    (layout.entries + place * ENTRY.itemsize, ENTRY.itemsize),
                 ):
                     if os.pread(file.fileno(), size, at) != bytes(size):
                         os.pwrite(file.fileno(), bytes(size), at)
                         changed = True
             if changed:
                 os.fsync(file.fileno())
-
-
-def write_segment(
-    path: Path, rows: Rows, token_bytes: NDArray[np.int64], dimensions: int, parts: Iterable[Part]
-) -> None:
-    """Write a segment into an empty file, durably.
-
-    Args:
-        rows: `[N]` ascending.
-        token_bytes: `[N]` bytes of token codes of each.
-        parts: those rows, in order.
-
-    Raises:
-        FileNotFoundError: somebody removed the file.
-    """
-    starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(token_bytes, dtype=np.int64)])
-    layout = Layout(len(rows), dimensions, int(starts[-1]))
-    check = zlib.crc32(starts.tobytes(), zlib.crc32(rows.tobytes()))
-    with path.open("r+b") as file:
-        file.write(_header_bytes(layout, check))
-        file.write(rows.tobytes())
-        file.write(starts.tobytes())
-        file.truncate(layout.end)
-        descriptor, done = file.fileno(), 0
-        file.flush()
-        for part in parts:
-            product = layout.codec.encode(part.vectors.astype(np.float32)) if part.product is None else part.product
-            entries = _entries_of(part, product)
-            for at, each, data in (
-                (layout.entries, _ENTRY.itemsize, entries.tobytes()),
-                (layout.product, layout.codec.bytes_vector, product.tobytes()),
-                (layout.vectors, 2 * dimensions, part.vectors.tobytes()),
-            ):
-                _write_all(descriptor, data, at + done * each)
-            _write_all(descriptor, part.codes, layout.tokens + int(starts[done]))
-            done += len(part.rows)
-        os.fsync(descriptor)
-
-
-def _write_all(descriptor: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, at)
-        view, at = view[written:], at + written
-
-
-def _entries_of(part: Part, product: Codes) -> Entries:
-    entries = np.zeros(len(part.rows), dtype=_ENTRY)
-    entries["version"], entries["digest"] = part.version, part.digest
-    entries["codes_check"] = part.codes_check
-    entries["vector_check"] = check_words(words_of(part.vectors))
-    entries["check"] = _check_entries(part.rows, entries, product)
-    return entries
-
-
-def _check_entries(rows: Rows, entries: Entries, product: Codes) -> Words:
-    """The check of each entry and its code under its row; never 0, which is a dead row's."""
-    columns = np.column_stack(
-        [
-            rows.view(np.uint64),
-            entries["version"].astype(np.uint64) << np.uint64(32) | entries["codes_check"],
-            entries["digest"],
-            entries["vector_check"],
-            words_of(product),
-        ]
-    )
-    check = check_words(columns)
-    return np.where(check == 0, np.uint64(1), check)
-
-
-def _header_bytes(layout: Layout, check: int) -> bytes:
-    told = {"format": FORMAT, "codec": CODEC, "dimensions": layout.dimensions, "rows": layout.rows}
-    line = json.dumps(told | {"tokens": layout.token_bytes, "check": check})
-    return json.dumps([line, zlib.crc32(line.encode())]).encode().ljust(_HEADER_BYTES, b"\0")
-
-
-def _header(path: Path, raw: bytes) -> dict[str, Any]:
-    try:
-        line, check = json.loads(raw.rstrip(b"\0"))
-        told: dict[str, Any] = json.loads(line)
-        right = zlib.crc32(line.encode()) == check
-    except (ValueError, TypeError, AttributeError) as error:
-        raise damaged(path, "not a segment") from error
-    if not right:
-        raise damaged(path, "its header changed")
-    if (told["format"], told["codec"]) != (FORMAT, CODEC):
-        raise damaged(path, f"format {told['format']} with {told['codec']}, this version reads {FORMAT} with {CODEC}")
-    return told
 
 
 def give_up_merge(folder: Path) -> None:

@@ -15,6 +15,7 @@ Sources: Jégou, Douze and Schmid (PAMI 2011) for product quantization; Max, "Qu
 from dataclasses import dataclass
 from functools import lru_cache
 
+import faiss
 import numpy as np
 
 from compress.vectors.codec import Bytes, Floats
@@ -57,14 +58,14 @@ class GaussianPQ:
         return normal_codebook(self.seed) / np.float32(np.sqrt(self.padded))
 
     def encode(self, vectors: Floats) -> Bytes:
+        faiss.omp_set_num_threads(1)
+        quantizer = _quantizer(self)
         codes = np.empty((len(vectors), self.bytes_vector), dtype=np.uint8)
         for start in range(0, len(vectors), _CHUNK_ROWS):
             part = vectors[start : start + _CHUNK_ROWS]
             lengths = np.linalg.norm(part, axis=1, keepdims=True)
             unit = part / np.maximum(lengths, np.float32(1e-30))
-            subvectors = self.rotated(unit).reshape(-1, SUBVECTOR)
-            nearest = _nearest(subvectors, self.centroids()).reshape(len(part), self.bytes_vector, 2)
-            codes[start : start + len(part)] = nearest[..., 0] | nearest[..., 1] << 4
+            codes[start : start + len(part)] = quantizer.compute_codes(self.rotated(unit))
         return codes
 
     def decode(self, codes: Bytes) -> Floats:
@@ -89,6 +90,16 @@ def _nearest(vectors: Floats, centroids: Floats) -> Bytes:
     half_squares = (centroids**2).sum(axis=1) / 2
     nearest: Bytes = np.argmax(vectors @ centroids.T - half_squares, axis=1).astype(np.uint8)
     return nearest
+
+
+@lru_cache(maxsize=4)
+def _quantizer(codec: GaussianPQ) -> faiss.ProductQuantizer:
+    """FAISS's search for each subvector's nearest centroid of this codebook; the first of two in the low bits."""
+    subvectors = codec.padded // SUBVECTOR
+    quantizer = faiss.ProductQuantizer(codec.padded, subvectors, 4)
+    faiss.copy_array_to_vector(np.tile(codec.centroids(), (subvectors, 1)).ravel(), quantizer.centroids)
+    quantizer.sync_transposed_centroids()
+    return quantizer
 
 
 @lru_cache(maxsize=4)

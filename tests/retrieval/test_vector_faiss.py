@@ -25,7 +25,7 @@ from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
 from retrieval.vector_format import Manifest, write_manifest
 from retrieval.vector_log import LogSettings
 from retrieval.vector_memory import InMemoryVectorIndex
-from retrieval.vector_segment import write_segment
+from retrieval.vector_segment_write import write_segment
 from tests.retrieval.vector_folder import DIGEST, SMALL, TINY, D, check_disk, files, gone, opened, put
 
 vectors = (

@@ -278,8 +278,10 @@ import numpy as np
 from retrieval.ports import VectorChange
 from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
 from retrieval.vector_log import LogSettings
+from retrieval.vector_merge import MergeSettings
 
-settings = IndexSettings(log=LogSettings(dead_records_min=20, head_rows_max=20), merge_fanout=2)
+merging = MergeSettings(fanout=2, lists_rows_min=9)
+settings = IndexSettings(log=LogSettings(dead_records_min=20, head_rows_max=20), merge=merging)
 index = SegmentedVectorIndex(Path(sys.argv[1]), 5, "encoder-1", settings)
 number = int(sys.argv[2])
 while True:

@@ -11,7 +11,7 @@ from recalld.core.errors import IndexDamaged
 from retrieval import vector_merge
 from retrieval.vector_faiss import SegmentedVectorIndex
 from retrieval.vector_merge import to_merge
-from retrieval.vector_segment import write_segment
+from retrieval.vector_segment_write import write_segment
 from tests.retrieval.vector_folder import TINY, check_disk, files, gone, opened, put
 
 

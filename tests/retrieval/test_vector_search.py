@@ -11,6 +11,7 @@ from retrieval.ports import Floats, Rows, VectorChange
 from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
 from retrieval.vector_log import LogSettings
 from retrieval.vector_memory import InMemoryVectorIndex
+from retrieval.vector_merge import MergeSettings
 from retrieval.vector_search import SearchSettings
 
 D = 64
@@ -18,6 +19,7 @@ COUNT = 3000
 SETTINGS = IndexSettings(
     log=LogSettings(head_rows_max=500),
     search=SearchSettings(exact_rows_max=200, shortlist_rows_min=150, shortlist_times=3),
+    merge=MergeSettings(lists_rows_min=1000),
 )
 
 
@@ -87,6 +89,25 @@ def test_as_many_rows_as_are_asked_for_come_back_whatever_the_shortlist_holds(
     assert scores == pytest.approx(wanted_scores, abs=2e-6)
 
 
+def test_few_allowed_rows_are_looked_for_in_every_list(
+    indexes: tuple[SegmentedVectorIndex, InMemoryVectorIndex],
+) -> None:
+    """What a filter leaves may be far from the query, where the nearest lists hold none of it."""
+    index, _ = indexes
+    index.merge("n")
+    assert any(segment.segment.layout.lists > 1 for segment in index._log("n").snapshot().segments)
+    settings = SearchSettings(lists_share=0.1, lists_rows_times=1)
+    assert settings.share(shortlist=100, allowed=1_000_000, rows=1_000_000) == pytest.approx(0.1)
+    assert settings.share(shortlist=100, allowed=10_000, rows=1_000_000) > 1
+    assert settings.share(shortlist=500_000, allowed=1_000_000, rows=1_000_000) >= 0.5
+    query, allowed = unit(1, 21)[0], chosen(0.1, 6)
+    vectors = index.vectors("n", allowed)[1]
+    found, _ = index.search("n", query, 10, allowed)
+    assert len(found) == 10
+    assert set(found.tolist()) <= set(allowed.tolist())
+    assert len(vectors) <= len(allowed)
+
+
 def test_merging_changes_no_score_by_a_bit(tmp_path: Path) -> None:
     exact = replace(SETTINGS, search=SearchSettings())
     index = SegmentedVectorIndex(tmp_path, D, "encoder-1", exact)
@@ -116,7 +137,9 @@ def test_a_filter_that_nobody_can_write_to_is_looked_up_once(
 
 
 def test_threads_get_the_same_answer_while_segments_come_die_and_are_merged(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, log=LogSettings(head_rows_max=60), search=SearchSettings(), merge_fanout=2)
+    settings = replace(
+        SETTINGS, log=LogSettings(head_rows_max=60), search=SearchSettings(), merge=MergeSettings(fanout=2)
+    )
     index = SegmentedVectorIndex(tmp_path, D, "encoder-1", settings)
     vectors, query = unit(300, 11), unit(1, 12)[0]
     index.apply("n", [VectorChange(row, 1, b"12345678", vectors[row]) for row in range(300)])

@@ -79,6 +79,37 @@ def test_a_missing_segment_is_damage(folder: Path) -> None:
         opened(folder, TINY).states("n")
 
 
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """Eleven rows in one segment with inverted lists."""
+    folder = tmp_path / "listed"
+    index = opened(folder, TINY)
+    for start in (0, 6):
+        index.apply("n", [put(row, row, 2, codes=b"code %d" % row) for row in range(start, start + 6)])
+    assert index.merge("n") == 1
+    return folder
+
+
+def test_every_changed_byte_of_the_lists_and_their_centroids_is_seen(listed: Path) -> None:
+    [path] = files(listed, ".seg")
+    right, layout = path.read_bytes(), Segment(path, D).layout
+    assert (layout.lists, layout.end) == (1, len(right))
+    for place in range(layout.list_numbers, len(right)):
+        path.write_bytes(right[:place] + bytes([right[place] ^ 0x04]) + right[place + 1 :])
+        with pytest.raises(IndexDamaged, match=f"{path.name}.*recalld reindex"):
+            everything(opened(listed, TINY))
+
+
+def test_a_row_that_died_leaves_its_list_too(listed: Path) -> None:
+    assert len(files(listed, ".seg")) == 1
+    before = everything(opened(listed, TINY))
+    opened(listed, TINY).apply("n", [gone(3)])
+    check_disk(listed)
+    rows, _, scores = everything(opened(listed, TINY))
+    assert rows == [row for row in before[0] if row != 3]
+    assert len(scores) == min(10, len(rows))
+
+
 def test_what_is_deleted_or_replaced_leaves_the_segment_when_apply_returns(folder: Path) -> None:
     secret = put(2, 2, 2)
     assert secret.vector is not None

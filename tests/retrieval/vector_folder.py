@@ -9,13 +9,16 @@ from retrieval.ports import VectorChange
 from retrieval.vector_faiss import IndexSettings, SegmentedVectorIndex
 from retrieval.vector_format import PUT, named_by, record_type
 from retrieval.vector_log import LogSettings
+from retrieval.vector_merge import MergeSettings
 from retrieval.vector_segment import Segment
 
 D = 5
 DIGEST = b"12345678"
 SMALL = IndexSettings(lock_seconds_max=5, log=LogSettings(dead_records_min=6))
 # Everything soon is in segments, and those are soon merged.
-TINY = replace(SMALL, log=LogSettings(dead_records_min=6, head_rows_max=4), merge_fanout=2)
+TINY = replace(
+    SMALL, log=LogSettings(dead_records_min=6, head_rows_max=4), merge=MergeSettings(fanout=2, lists_rows_min=9)
+)
 
 
 def opened(folder: Path, settings: IndexSettings = SMALL) -> SegmentedVectorIndex:

@@ -1,0 +1,49 @@
+"""Inverted lists: the rows of a large segment by the nearest of a few centroids, so that a search scans the near lists.
+
+Sivic and Zisserman, "Video Google" (ICCV 2003), for the inverted file; Jégou, Douze and Schmid, "Product Quantization
+for Nearest Neighbor Search" (PAMI 2011), section IV, for product codes in one. Codes are of the vectors themselves, not
+of what is left of them behind a centroid, so that they are the same with and without lists, and a merge copies them.
+
+A list number is one byte. With lists of equal use a search of a share `s` of them reads `s` of the codes; lists of
+k-means are not equal, and the nearest ones are the fuller, so that it reads somewhat more.
+"""
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.vectors.codec import Floats
+
+LISTS_MAX = 256
+LIST_SAMPLE = 64
+SAMPLE = LIST_SAMPLE * LISTS_MAX
+_ROUNDS = 8
+
+Lists = NDArray[np.uint8]
+
+
+def train(sample: Floats, seed: int = 1) -> Floats:
+    """The centroids `[L, D]`, of unit length, of a sample `[n, D]`, `n > 0`: spherical k-means.
+
+    There are as many as have `LIST_SAMPLE` of the sample each, at most `LISTS_MAX`: each is the mean of many rows.
+    """
+    faiss.omp_set_num_threads(1)
+    lists = min(LISTS_MAX, -(-len(sample) // LIST_SAMPLE))
+    means = faiss.Kmeans(
+        sample.shape[1],
+        lists,
+        niter=_ROUNDS,
+        spherical=True,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=LIST_SAMPLE,
+    )
+    means.train(np.ascontiguousarray(sample, dtype=np.float32))
+    centroids: Floats = means.centroids.copy()
+    return centroids
+
+
+def assign(vectors: Floats, centroids: Floats) -> Lists:
+    """The list of each vector, `[n]`: the centroid with the largest inner product."""
+    nearest: Lists = np.argmax(vectors @ centroids.T, axis=1).astype(np.uint8)
+    return nearest
