@@ -40,8 +40,8 @@ class SearchSettings:
 
     exact_rows_max: int = 10_000
     shortlist_rows_min: int = 150
-    shortlist_one_in: int = 1200
-    shortlist_times: int = 3
+    shortlist_one_in: int = 2500
+    shortlist_times: int = 10
     lists_share: float = 0.375
     lists_rows_times: int = 20
 
