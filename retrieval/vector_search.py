@@ -31,9 +31,9 @@ class SearchSettings:
 
     Attributes:
         exact_rows_max: up to so many allowed rows are all compared.
-        shortlist_rows_min: the shortest shortlist;
-        shortlist_one_in: and one more for each so many allowed rows: among more rows more come between;
-        shortlist_times: and how many times what is asked for, at least.
+        shortlist_times: how many times what is asked for a shortlist holds;
+        shortlist_rows_min: so many rows more;
+        shortlist_one_in: and one more for each so many allowed rows: among more rows more come between.
         lists_share: of the inverted lists of a large segment, those that are scanned when every row is allowed.
         lists_rows_times: those scanned hold so many times the rows of the shortlist, at least.
     """
@@ -41,13 +41,13 @@ class SearchSettings:
     exact_rows_max: int = 10_000
     shortlist_rows_min: int = 150
     shortlist_one_in: int = 2500
-    shortlist_times: int = 10
+    shortlist_times: int = 3
     lists_share: float = 0.375
     lists_rows_times: int = 20
 
     def shortlist(self, limit: int, allowed: int) -> int:
         """How many rows to compare exactly for the `limit` best of so many."""
-        return max(self.shortlist_times * limit, self.shortlist_rows_min + allowed // self.shortlist_one_in)
+        return self.shortlist_times * limit + self.shortlist_rows_min + allowed // self.shortlist_one_in
 
     def share(self, shortlist: int, allowed: int, rows: int) -> float:
         """Which share of the lists of `rows` rows to scan. What a filter leaves is as near as it is rare: all of them
