@@ -335,6 +335,22 @@ def _procedures(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _segments(results: Mapping[str, Any]) -> str:
+    rows = ("ours", "ours, with times", "time gaps", "neighbours", "fixed windows", "chance")
+    lines = [
+        "**Where a chat goes over to something else**, F1 of the boundaries within"
+        f" {results['tolerance']} turn of the true ones; *ours*: neither sessions nor times shown; *time gaps*: an"
+        " hour, by the times that the data has; *fixed windows*: of the true mean length",
+        "",
+        f"| | boundaries | {' | '.join(rows)} | ours, at the very turn |",
+        f"|---|---|{'---|' * (len(rows) + 1)}",
+    ]
+    for name, found in results["data"].items():
+        shown = [*(found["rows"][row]["f1"] for row in rows), found["rows"]["ours"]["exact f1"]]
+        lines.append(_line(f"{name} | {found['boundaries']:,}", shown))
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
@@ -348,6 +364,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "change": _change,
     "episodes": _episodes,
     "procedures": _procedures,
+    "segments": _segments,
     "ingest": _ingest,
     "end_to_end": _end_to_end,
     "durability": _durability,
