@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench import tables_memory
 from bench.ablation import OURS, PLAIN, PLAIN_RRF
 from bench.datasets import BEAM_SIZES
 from bench.plots import Plot
@@ -335,22 +336,6 @@ def _procedures(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _segments(results: Mapping[str, Any]) -> str:
-    rows = ("ours", "ours, with times", "time gaps", "neighbours", "fixed windows", "chance")
-    lines = [
-        "**Where a chat goes over to something else**, F1 of the boundaries within"
-        f" {results['tolerance']} turn of the true ones; *ours*: neither sessions nor times shown; *time gaps*: an"
-        " hour, by the times that the data has; *fixed windows*: of the true mean length",
-        "",
-        f"| | boundaries | {' | '.join(rows)} | ours, at the very turn |",
-        f"|---|---|{'---|' * (len(rows) + 1)}",
-    ]
-    for name, found in results["data"].items():
-        shown = [*(found["rows"][row]["f1"] for row in rows), found["rows"]["ours"]["exact f1"]]
-        lines.append(_line(f"{name} | {found['boundaries']:,}", shown))
-    return "\n".join(lines)
-
-
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
@@ -364,7 +349,10 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "change": _change,
     "episodes": _episodes,
     "procedures": _procedures,
-    "segments": _segments,
+    "segments": tables_memory.segments,
+    "noise": tables_memory.noise,
+    "flat_prompt": tables_memory.flat_prompt,
+    "cost": tables_memory.cost,
     "ingest": _ingest,
     "end_to_end": _end_to_end,
     "durability": _durability,

@@ -18,16 +18,19 @@ Invariant: turns that come in any portions are cut at the same places.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 import numpy as np
 
+from memory.model import Memory
 from retrieval.ports import Floats
 
 Reason = Literal["session", "time", "size", "topic"]
+Vectors = Callable[[str, Sequence[Memory]], Sequence[Floats | None]]
+"""Of memories of a namespace, the vectors that the index has: nothing is encoded for a segment."""
 _DEVIATION_FIRST = 0.14
 """Of cosines, before there are any to measure it on."""
 
@@ -116,6 +119,17 @@ def cuts(pieces: Iterable[Piece], settings: SegmentSettings = SegmentSettings())
         found.append(cut)
     found.append(end(stream, settings))
     return [cut for cut in found if cut is not None]
+
+
+def pieces(memories: Sequence[Memory], vectors: Vectors) -> list[Piece]:
+    """The turns of one session as they are looked at; an unknown time is that of their arrival, as in their order."""
+    if not memories:
+        return []
+    found = vectors(memories[0].namespace, memories)
+    return [
+        Piece(memory.item.scope.session_id, memory.order_at, vector)
+        for memory, vector in zip(memories, found, strict=True)
+    ]
 
 
 def whole(found: Sequence[Cut], most: int) -> int:

@@ -34,6 +34,12 @@ REPORTS: dict[str, dict[str, Any]] = {
         weights: {"wrong store": {"all": {"curve": CURVE, "ece": ece, "n": 4}}}
         for weights, ece in (("shipped", 0.0375), ("held out", 0.05))
     },
+    "flat_prompt": {
+        "tokens": {
+            "10": {"state": 90, "prompt": 300, "history": 280},
+            "1000": {"state": 120, "prompt": 1050, "history": 90_000},
+        }
+    },
     "vector_index": {
         "stages": [
             {
