@@ -5,13 +5,13 @@
     turns_max or tokens_max       it ends
     cohesion drops                it ends, once it has turns_min
 
-The cohesion of a turn is the cosine of its vector with the sum of its segment's, averaged with that of the turn after
-it: a reply tells more of what a short question is about than the question does. So a turn is decided on when the next
-one comes. It drops where it is below a fixed cosine, and below the running mean by so many deviations.
+The cohesion of a turn is its cosine with the nearest of the last few turns of the segment, averaged with that of the
+turn after it: a reply tells more of what a short question is about than the question does. So a turn is decided on when
+the next one comes. It drops where it is below a fixed cosine, and below the running mean by so many deviations.
 
 Source: the sensory and short-term stages of LightMem (Fang et al., 2025, sections 3.1 and 3.2), which cut a buffer by
 attention and similarity; here by cosines alone. What it is worth is in `bench/results/segments.json`: it groups what
-one chat says of several things, and within one long relationship it is little better than chance. So segments say what
+one chat says of several things; within one long relationship it finds little. So segments say what
 is read or summed up together; nothing is left out, hidden or dropped by them.
 
 Invariant: turns that come in any portions are cut at the same places.
@@ -22,8 +22,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
-
-import numpy as np
 
 from memory.model import Memory
 from retrieval.ports import Floats
@@ -44,6 +42,7 @@ class SegmentSettings:
         cohesion_min: a turn that coheres with its segment as much as this is of it.
         deviations: how far below the running mean a turn's cohesion has to be besides.
         rate: the weight of the newest turn in that mean and its deviation.
+        nearest_of: how many of the last turns of a segment a turn is compared with.
         turns_min: of a segment that a drop in cohesion ends.
         turns_max, tokens_max: of any segment; one turn may have more tokens by itself.
     """
@@ -52,7 +51,8 @@ class SegmentSettings:
     cohesion_min: float = 0.3
     deviations: float = 1.0
     rate: float = 0.1
-    turns_min: int = 3
+    nearest_of: int = 3
+    turns_min: int = 2
     turns_max: int = 200
     tokens_max: int = 100_000
 
@@ -83,7 +83,7 @@ class Stream:
         seen: how many turns came; the last one is `last`, on which nothing is decided yet.
         turns, tokens: of the running segment, without `last`.
         before: the turn before `last`.
-        total: `[D]` the sum of the segment's vectors.
+        recent: `[D]` each, the vectors of the segment's last turns.
         mean, variance: of the cohesion of turns that were of their segment, over all segments.
     """
 
@@ -92,7 +92,7 @@ class Stream:
     before: Piece | None = None
     turns: int = 0
     tokens: int = 0
-    total: Floats | None = None
+    recent: tuple[Floats, ...] = ()
     mean: float | None = None
     variance: float = _DEVIATION_FIRST**2
 
@@ -146,14 +146,13 @@ def _decide(stream: Stream, after: Piece | None, settings: SegmentSettings) -> t
         return stream, None
     cohesion = _cohesion(stream, last, after, settings)
     reason = _reason(stream, last, cohesion, settings)
+    own = () if last.vector is None else (last.vector,)
     if reason is not None:
-        begun = replace(stream, before=last, turns=1, tokens=last.tokens, total=last.vector)
+        begun = replace(stream, before=last, turns=1, tokens=last.tokens, recent=own)
         return begun, Cut(stream.seen - 1, reason)
-    total = last.vector if stream.total is None else stream.total
-    if stream.total is not None and last.vector is not None:
-        total = stream.total + last.vector
+    recent = (*stream.recent, *own)[-settings.nearest_of :]
     turns, tokens = stream.turns + 1, stream.tokens + last.tokens
-    joined = replace(stream, before=last, turns=turns, tokens=tokens, total=total)
+    joined = replace(stream, before=last, turns=turns, tokens=tokens, recent=recent)
     if cohesion is None:
         return joined, None
     if stream.mean is None:
@@ -182,18 +181,18 @@ def _reason(stream: Stream, last: Piece, cohesion: float | None, settings: Segme
 
 
 def _cohesion(stream: Stream, last: Piece, after: Piece | None, settings: SegmentSettings) -> float | None:
-    """Of the last turn with its segment, averaged with the next one's where that follows on; None without vectors."""
-    if stream.total is None or last.vector is None:
+    """Of the last turn with those before it, averaged with the next one's where that follows; None without vectors."""
+    if not stream.recent or last.vector is None:
         return None
-    own = _cosine(stream.total, last.vector)
+    own = _nearest(stream.recent, last.vector)
     if after is None or after.vector is None or after.session != last.session or _apart(last, after, settings):
         return own
-    return (own + _cosine(stream.total, after.vector)) / 2
+    return (own + _nearest(stream.recent, after.vector)) / 2
 
 
 def _apart(one: Piece, other: Piece, settings: SegmentSettings) -> bool:
     return one.at is not None and other.at is not None and (other.at - one.at).total_seconds() > settings.gap_s
 
 
-def _cosine(total: Floats, vector: Floats) -> float:
-    return float(total @ vector) / (float(np.linalg.norm(total)) or 1.0)
+def _nearest(recent: Sequence[Floats], vector: Floats) -> float:
+    return max(float(other @ vector) for other in recent)

@@ -14,7 +14,7 @@ def turns(name: str, *texts: str) -> list[Turn]:
     return [Turn(f"{name}{number}", name, text, None, role="user") for number, text in enumerate(texts)]
 
 
-BOATS = turns("boats", "The boat has a mast.", "The mast of the boat is tall.", "A boat with a tall mast sails.")
+BOATS = turns("boats", "The boat has a tall mast.", "The tall mast of the boat.", "A boat with a tall mast.")
 BREAD = turns("bread", "Bread needs yeast.", "Yeast and flour for bread.", "The flour of this bread is rye flour.")
 
 
