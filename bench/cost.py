@@ -4,8 +4,8 @@
   model is configured, and none is asked: a scripted one that counts stands in its place. Bytes: the texts themselves,
   the database with history, full text and what is derived, the texts that were derived, and the index.
 - *scripted*: calls and tokens of facts derived by a model that always replies validly, read in batches of whole
-  segments after the noise flag, and one turn a call. The replies are scripted: a fact of every third turn. What is
-  counted is exact all the same: the prompts are those that any model would be sent, and the tokenizer is a real one,
+  segments after the noise flag, and one turn a call. The replies are scripted: a fact of one turn in three, the same
+  turns either way. What is counted is exact all the same: the prompts are those that any model would be sent, and the tokenizer is a real one,
   the local model's where its weights are here.
 - *model*: facts derived by SmolLM2-135M behind llama.cpp's server on some turns of one chat, in batches and one call a
   turn, in the same run; calls and tokens as the server counts them, those of replies that could not be used included
@@ -16,6 +16,7 @@
 import json
 import tempfile
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -40,7 +41,7 @@ from retrieval.encode_hash import HashEncoder
 
 TURNS_A_CHAT, CHATS = 1000, 1
 SCRIPTED_TURNS = {"locomo": 1000, "beam-500K": 250}
-SPOKEN_STEP, QUOTE_WORDS = 3, 6
+ONE_IN, QUOTE_WORDS = 3, 6
 MODEL_TURNS, MODEL_CHARS = 4, 400
 REPLY_TOKENS = 96
 BATCH = 100
@@ -120,7 +121,7 @@ def _scripted(data: Mapping[str, Sequence[Turn]], encoder: str) -> dict[str, Any
             }
             found[name] = {"turns": len(turns), **ways}
             say(f"scripted: {name} {found[name]}")
-    return {"tokenizer": counter.name, "reply": f"a fact of every {SPOKEN_STEP}rd turn", "data": found}
+    return {"tokenizer": counter.name, "reply": f"a fact of one turn in {ONE_IN}", "data": found}
 
 
 def _tokenizer(encoder: str) -> TokenCounter:
@@ -163,10 +164,12 @@ def read_by_script(turns: Sequence[Turn], counter: TokenCounter, encoder: str, a
 
 
 def facts_of(messages: Sequence[ChatMessage]) -> str:
-    """A valid reply: of every third turn that is shown, a fact in its own first words."""
+    """A valid reply: of one turn in three, by a digest of its text, a fact in its own first words."""
     shown = [json.loads(line) for line in messages[1].content.splitlines()[1:-1]]
     facts = []
-    for turn in shown[::SPOKEN_STEP]:
+    for turn in shown:
+        if zlib.crc32(turn["text"].encode()) % ONE_IN:
+            continue
         words = " ".join(turn["text"].split(" ")[:QUOTE_WORDS])[:100]
         facts.append({"subject": turn["who"][:80], "predicate": "says", "object": words, "quote": words,
                       "source": turn["n"]})  # fmt: skip
