@@ -5,8 +5,8 @@
   the database with history, full text and what is derived, the texts that were derived, and the index.
 - *scripted*: calls and tokens of facts derived by a model that always replies validly, read in batches of whole
   segments after the noise flag, and one turn a call. The replies are scripted: a fact of one turn in three, the same
-  turns either way. What is counted is exact all the same: the prompts are those that any model would be sent, and the tokenizer is a real one,
-  the local model's where its weights are here.
+  turns either way. What is counted is exact all the same: the prompts are those that any model would be sent, and the
+  tokenizer is a real one, the local model's where its weights are here.
 - *model*: facts derived by SmolLM2-135M behind llama.cpp's server on some turns of one chat, in batches and one call a
   turn, in the same run; calls and tokens as the server counts them, those of replies that could not be used included
   (a model of this size often fails), but for the last try of a batch that was given up. Left out, with the reason,
