@@ -166,7 +166,7 @@ class ContextIn(RecallIn):
     state: bool = Field(
         True,
         strict=True,
-        description="whether the working memory of the scope's session comes first, in at most a quarter of the "
+        description="whether the working memory of the scope's session comes first, in at most an eighth of the "
         "budget; never where `kinds`, `filter`, `as_of` or `known_at` ask for less than all that is known now",
     )
 

@@ -3,42 +3,57 @@
 - *rules*: the first turns of each chat of BEAM-500K are written, indexed and consolidated as by default. No language
   model is configured, and none is asked: a scripted one that counts stands in its place. Bytes: the texts themselves,
   the database with history, full text and what is derived, the texts that were derived, and the index.
+- *scripted*: calls and tokens of facts derived by a model that always replies validly, read in batches of whole
+  segments after the noise flag, and one turn a call. The replies are scripted: a fact of one turn in three, the same
+  turns either way. What is counted is exact all the same: the prompts are those that any model would be sent, and the
+  tokenizer is a real one, the local model's where its weights are here.
 - *model*: facts derived by SmolLM2-135M behind llama.cpp's server on some turns of one chat, in batches and one call a
   turn, in the same run; calls and tokens as the server counts them, those of replies that could not be used included
   (a model of this size often fails), but for the last try of a batch that was given up. Left out, with the reason,
   where the server or the weights are missing.
 """
 
+import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.datasets import Turn, beam
+from bench.datasets import Conversation, Turn, beam, here, locomo
 from bench.local_server import CONTEXT_TOKENS, local_server
 from bench.runner import Options, say
+from memory.context import TokenCounter
 from memory.model import Memory, Selection
 from recalld.bootstrap import Parts, Service
+from recalld.bootstrap.making import make_encoder, make_token_counter
 from recalld.core.access import DEFAULT_NAMESPACE, Principal
 from recalld.core.config import load_settings
 from recalld.core.errors import ConfigError, RecalldError
 from recalld.jobs.model import Job
 from recalld.jobs.tasks import CONSOLIDATE, READ
+from recalld.llm.ports import ChatMessage, Chunk, GenerationSettings, Usage
 from recalld.llm.scripted import ScriptedModel
 from retrieval.encode_hash import HashEncoder
 
-TURNS_A_CHAT, CHATS = 250, 1
+TURNS_A_CHAT, CHATS = 1000, 1
+SCRIPTED_TURNS = {"locomo": 1000, "beam-500K": 250}
+ONE_IN, QUOTE_WORDS = 3, 6
 MODEL_TURNS, MODEL_CHARS = 4, 400
 REPLY_TOKENS = 96
 BATCH = 100
+JOBS_MAX = 10_000
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Both parts."""
+    """All parts."""
     chats = beam("500K", options.data)[: options.limit or CHATS]
     turns = [turn for chat in chats for turn in chat.turns[:TURNS_A_CHAT]]
     results: dict[str, Any] = {"rules": _rules(turns, options.encoder)}
+    results["scripted"] = _scripted({"locomo": _first_turns(here(locomo)), "beam-500K": turns}, options.encoder)
     said = [turn for turn in chats[0].turns if turn.role == "user" and len(turn.text) <= MODEL_CHARS][:MODEL_TURNS]
     try:
         results["model"] = _model(said)
@@ -87,6 +102,78 @@ def _rules(turns: Sequence[Turn], encoder: str) -> dict[str, Any]:
     }
     say(f"rules: {results}")
     return results
+
+
+def _first_turns(told: Sequence[Conversation]) -> list[Turn]:
+    """Their turns, one after another, with sessions of their own."""
+    return [replace(turn, session=f"{each.name}:{turn.session}") for each in told for turn in each.turns]
+
+
+def _scripted(data: Mapping[str, Sequence[Turn]], encoder: str) -> dict[str, Any]:
+    counter = _tokenizer(encoder)
+    found: dict[str, Any] = {}
+    for name, every in data.items():
+        turns = every[: SCRIPTED_TURNS[name]]
+        if turns:
+            ways = {
+                "segments": read_by_script(turns, counter, encoder),
+                "one a turn": read_by_script(turns, counter, "hash", alone=True),
+            }
+            found[name] = {"turns": len(turns), **ways}
+            say(f"scripted: {name} {found[name]}")
+    return {"tokenizer": counter.name, "reply": f"a fact of one turn in {ONE_IN}", "data": found}
+
+
+def _tokenizer(encoder: str) -> TokenCounter:
+    """The local model's, where its weights are here; else the encoder's."""
+    settings = load_settings(encoder=encoder)
+    return make_token_counter(settings, make_encoder(settings))
+
+
+class CountingModel(ScriptedModel):
+    """A scripted model whose tokens are those of a real tokenizer; of a role's marks it counts one."""
+
+    def __init__(self, counter: TokenCounter) -> None:
+        super().__init__([])
+        self._counter = counter
+
+    def count_tokens(self, text: str) -> int:
+        return self._counter.count(text)
+
+    def generate(self, messages: Sequence[ChatMessage], settings: GenerationSettings) -> Iterator[Chunk]:
+        """The whole reply at once, with its usage."""
+        reply = facts_of(messages)
+        return iter([Chunk(reply, "stop", Usage(self.count_prompt_tokens(messages), self.count_tokens(reply)))])
+
+
+def read_by_script(turns: Sequence[Turn], counter: TokenCounter, encoder: str, alone: bool = False) -> dict[str, Any]:
+    """Counts of all calls; `alone`: each turn consolidated before the next is written."""
+    model = CountingModel(counter)
+    with tempfile.TemporaryDirectory(prefix="recalld-bench-") as name:
+        service = _service(Path(name), Parts(llm=model), encoder=encoder, derive_llm=("facts",))
+        total: Counter[str] = Counter()
+        for some in [[turn] for turn in turns] if alone else [turns]:
+            _write(service, some)
+            if not alone:
+                service.indexer.apply_all()
+            _work(service)
+        for job in _jobs(service):
+            total.update(_counts(job))
+        service.close()
+    return dict(total)
+
+
+def facts_of(messages: Sequence[ChatMessage]) -> str:
+    """A valid reply: of one turn in three, by a digest of its text, a fact in its own first words."""
+    shown = [json.loads(line) for line in messages[1].content.splitlines()[1:-1]]
+    facts = []
+    for turn in shown:
+        if zlib.crc32(turn["text"].encode()) % ONE_IN:
+            continue
+        words = " ".join(turn["text"].split(" ")[:QUOTE_WORDS])[:100]
+        facts.append({"subject": turn["who"][:80], "predicate": "says", "object": words, "quote": words,
+                      "source": turn["n"]})  # fmt: skip
+    return json.dumps({"facts": facts})
 
 
 def _model(turns: Sequence[Turn]) -> dict[str, Any]:
@@ -156,7 +243,7 @@ def _work(service: Service) -> None:
 
 def _jobs(service: Service) -> list[Job]:
     with service.read_work() as work:
-        return work.jobs.select(DEFAULT_NAMESPACE, 1000, tasks=[READ])
+        return work.jobs.select(DEFAULT_NAMESPACE, JOBS_MAX, tasks=[READ])
 
 
 def _all(service: Service, derived: bool) -> list[Memory]:

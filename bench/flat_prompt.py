@@ -2,9 +2,9 @@
 
 Each conversation is written as one session. At each of these turns its context is packed as `/v1/context` does, for the
 last turn as the query, and counted with that turn: `prompt`; beside it the working memory alone, and the `history`, all
-turns so far word for word. Recall ranks without looking at the working memory, so recall@10 is the same; what could be
-lost is room in the budget. So some questions of each LoCoMo conversation are asked at its end too: `evidence cited` is
-the share of the evidence turns that a context cites, with the working memory and without it.
+turns so far word for word. Some questions of each LoCoMo conversation are asked at its end too: `recall@10` is that of
+the recalls behind the contexts, which do not look at the working memory; `evidence cited` is the share of the evidence
+turns that a context cites, with the working memory and without it: what could be lost is room in the budget.
 """
 
 from dataclasses import replace
@@ -16,14 +16,14 @@ from bench.instance import Instance, temporary_instance
 from bench.metrics import means, percentiles
 from bench.runner import Options, say
 from memory.context import Context, pack
-from memory.recall import Question
-from memory.working import WorkingMemory, working_memory
+from memory.recall import Question, Recall
+from memory.working import CONTEXT_SHARE, WorkingMemory, working_memory
 from recalld.core.access import Principal
 from recalld.core.scope import Scope
 
 TURNS = (10, 30, 100, 300, 1000)
-LIMIT, BUDGET, SHARE = 50, 1024, 4
-QUESTIONS_STEP = 8
+LIMIT, BUDGET, FIRST = 50, 1024, 10
+QUESTIONS_STEP = 3
 SESSION = Scope(session_id="one")
 
 
@@ -49,6 +49,7 @@ def run(options: Options) -> dict[str, Any]:
                 evidence += _evidence(instance, conversation)
     return {
         "budget": BUDGET,
+        "conversations": {conversation.name: len(conversation.turns) for conversation in told},
         "tokens": {str(turns): means(found) for turns, found in stages.items() if found},
         "most": {str(turns): max(one["prompt"] for one in found) for turns, found in stages.items() if found},
         "evidence cited": means(evidence),
@@ -64,7 +65,7 @@ def _write(instance: Instance, told: Conversation, start: int, end: int) -> None
 def _measured(instance: Instance, told: Conversation, turns: int, took: list[float]) -> dict[str, float]:
     """Tokens of each part at one turn, and of the history."""
     last = told.turns[turns - 1].text
-    context, state = _context(instance, told.name, last[:2000], took)
+    _, context, state = _context(instance, told.name, last[:2000], took)
     count = instance.service.encoder.count_tokens
     history = sum(count(turn.text) for turn in told.turns[:turns])
     return {
@@ -77,19 +78,19 @@ def _measured(instance: Instance, told: Conversation, turns: int, took: list[flo
 
 def _context(
     instance: Instance, namespace: str, query: str, took: list[float], with_state: bool = True
-) -> tuple[Context, WorkingMemory]:
+) -> tuple[Recall, Context, WorkingMemory]:
     service = instance.service
     counter = service.token_counter()
     with service.read_store() as store:
         answer = service.recaller.recall(store, Principal(namespace), Question(query, SESSION, LIMIT))
         started = perf_counter()
-        most = min(service.settings.state_tokens, BUDGET // SHARE)
+        most = min(service.settings.state_tokens, BUDGET // CONTEXT_SHARE)
         state = working_memory(store, namespace, SESSION, service.clock.now(), most, counter)
         took.append((perf_counter() - started) * 1000)
     memories, passages = [hit.memory for hit in answer.results], [hit.passage for hit in answer.results]
     if not with_state:
-        return pack(memories, BUDGET, counter, passages), state
-    return pack(memories, BUDGET, counter, passages, state=state.block(), said=state.whole), state
+        return answer, pack(memories, BUDGET, counter, passages), state
+    return answer, pack(memories, BUDGET, counter, passages, state=state.block(), said=state.whole), state
 
 
 def _evidence(instance: Instance, told: Conversation) -> list[dict[str, float]]:
@@ -98,10 +99,12 @@ def _evidence(instance: Instance, told: Conversation) -> list[dict[str, float]]:
     for asked in [one for one in told.questions if one.evidence][::QUESTIONS_STEP]:
         shares = {}
         for name, with_state in (("with state", True), ("without", False)):
-            context, _ = _context(instance, told.name, asked.text, [], with_state)
+            answer, context, _ = _context(instance, told.name, asked.text, [], with_state)
             ids = [each for block in context.blocks for each in block.memory_ids]
             with instance.service.read_store() as store:
                 cited = {memory.item.external_id for memory in store.get(told.name, ids)}
+            first = {hit.memory.item.external_id for hit in answer.results[:FIRST]}
             shares[name] = len(asked.evidence & cited) / len(asked.evidence)
+            shares[f"recall@{FIRST}, {name}"] = len(asked.evidence & first) / len(asked.evidence)
         found.append(shares)
     return found

@@ -163,6 +163,30 @@ def _traded(stages: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def _flat_prompt(results: Mapping[str, Any]) -> Drawn:
+    alt = "tokens of a prompt with working memory and of the whole history, by turn"
+    yield "flat_prompt", alt, lambda: _flat(results["tokens"])
+
+
+def _flat(tokens: Mapping[str, Any]) -> Figure:
+    """Tokens over turns, both logarithmic; the prompt is to stay flat."""
+    figure, axes = _axes()
+    turns = [int(each) for each in tokens]
+    for name, label, colour in (
+        ("history", "the whole history", "#d55e00"),
+        ("prompt", "context and last turn", "#0072b2"),
+        ("state", "working memory alone", "#009e73"),
+    ):
+        values = [found[name] for found in tokens.values()]
+        axes.plot(turns, values, color=colour, marker="o", markersize=4, linewidth=1.2, label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("turn of the session")
+    axes.set_ylabel("tokens")
+    axes.legend(loc="upper left")
+    return figure
+
+
 def _axes(height: float = HEIGHT) -> tuple[Figure, Axes]:
     """One set of axes with fixed margins, in inches: a layout that measures text would depend on its font."""
     left, right, bottom, top = 1.1, 0.1, 0.5, 0.1
@@ -175,4 +199,5 @@ DRAWN: dict[str, Callable[[Mapping[str, Any]], Drawn]] = {
     "locomo": _locomo,
     "calibration": _calibration,
     "vector_index": _vector_index,
+    "flat_prompt": _flat_prompt,
 }

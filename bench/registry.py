@@ -23,6 +23,7 @@ from bench import (
     multihop,
     noise,
     procedures,
+    segments,
     vector_index,
 )
 from bench.datasets import BEAM_SIZES
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
     ),
     "noise": Benchmark("turns that say nothing to keep: how often the flag is right, and on evidence", noise.run),
+    "segments": Benchmark("where one chat goes over to something else: F1 of the boundaries", segments.run),
     "episodes": Benchmark("who, where, when and what last: the workspace beside plain recall", episodes.run),
     "procedures": Benchmark(
         "procedures and rationales: the right one, filled rightly, successful first", procedures.run

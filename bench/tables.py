@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench import tables_memory
 from bench.ablation import OURS, PLAIN, PLAIN_RRF
 from bench.datasets import BEAM_SIZES
 from bench.plots import Plot
@@ -348,6 +349,10 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "change": _change,
     "episodes": _episodes,
     "procedures": _procedures,
+    "segments": tables_memory.segments,
+    "noise": tables_memory.noise,
+    "flat_prompt": tables_memory.flat_prompt,
+    "cost": tables_memory.cost,
     "ingest": _ingest,
     "end_to_end": _end_to_end,
     "durability": _durability,

@@ -169,6 +169,16 @@ class Indexer:
             {each: codes for each, (_, codes) in encoded.items()},
         )
 
+    def vectors_of(self, namespace: str, memories: Sequence[Memory]) -> list[Floats | None]:
+        """The vector of each memory's first passage as the index has it; None where it has none, or is damaged."""
+        keys = np.array(sorted({key(memory.row) for memory in memories}), dtype=np.int64)
+        try:
+            rows, vectors = self._vectors.vectors(namespace, keys)
+        except IndexDamaged:
+            return [None] * len(memories)
+        known = dict(zip(rows.tolist(), vectors, strict=True))
+        return [known.get(key(memory.row)) for memory in memories]
+
     def rebuild(self, namespace: str, progress: Callable[[int], None] = lambda rows: None) -> int:
         """Encode a namespace again from SQL while the old index serves; goes on where it was killed.
 

@@ -3,11 +3,13 @@
     changes above the deriver's watermark -> sessions -> batches of turns -> one call -> proposals, statements
     a reply that is unusable -> its batch is put aside, the others go on -> at the end it is tried once more -> an error
 
+A batch is as many whole segments (`memory.segments`) as one call holds: what belongs together is read together.
+
 A step is one call, made while no transaction is open; its effects and the place commit together. A batch that is
 still unusable at the second try raises: the job that reads fails for all to see, with the batch in its cursor, and to
 retry it is to try that batch again. Sources are only read; nothing that rules derived waits for this.
 
-Source: batches a session instead of a call a message, after LightMem (2025), section 3.
+Source: batches of segments instead of a call a message, after LightMem (Fang et al., 2025), section 3.2.
 """
 
 from collections import Counter
@@ -24,6 +26,7 @@ from memory.knowledge import Knowledge
 from memory.model import Memory, Selection
 from memory.noise import is_noise_turn
 from memory.ports import Store, StoreTransaction
+from memory.segments import Vectors, cuts, pieces, whole
 from recalld.core.clock import Clock
 from recalld.core.errors import UnusableReply
 from recalld.core.scope import EVERYTHING, Scope
@@ -92,6 +95,7 @@ class Reader:
         read: StoreTransaction,
         clock: Clock,
         settings: AskSettings,
+        vectors: Vectors,
     ) -> None:
         self._asked = asked
         self._model = model
@@ -100,6 +104,7 @@ class Reader:
         self._read = read
         self._clock = clock
         self._settings = settings
+        self._vectors = vectors
 
     def plan(
         self,
@@ -126,7 +131,7 @@ class Reader:
                 place = ReadPlace(seen, store.newest_change(namespace))
             until, waiting = self._waiting(store, namespace, place, scope, again)
         for exact, memories in waiting:
-            batch = memories[: fit(memories, self._model(), self._settings)]
+            batch = memories[: self._size(memories)]
             last = (batch[-1].order_at.isoformat(), batch[-1].row)
             batch = self._with_neighbours(namespace, batch)
             reached = replace(place, unit=exact.values(), last=last)
@@ -174,6 +179,14 @@ class Reader:
         except PaidReply as error:
             raise UnusableReply(f"{error.detail}; batches that wait to be read: {len(left)}") from None
         return replace(planned, ended=not reached.aside)
+
+    def _size(self, memories: Sequence[Memory]) -> int:
+        """How many of these, from the first, are read in one call."""
+        most = fit(memories, self._model(), self._settings)
+        if most == len(memories):
+            return most
+        # One turn beyond the first that does not fit: it tells whether that one begins a segment.
+        return whole(cuts(pieces(memories[: most + 2], self._vectors)), most)
 
     def _with_neighbours(self, namespace: str, batch: list[Memory]) -> list[Memory]:
         """A batch with the memories that its own were read with before: what was made of all of them is made anew."""

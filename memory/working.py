@@ -37,6 +37,9 @@ Slot = Literal["instruction", "goal", "value", "names", "question", "recent"]
 SLOTS: Final[tuple[Slot, ...]] = get_args(Slot)
 """In the order in which they are shown: what changes least comes first, so that a prompt keeps its beginning."""
 
+CONTEXT_SHARE: Final = 8
+"""A state takes at most one part in so many of a context's budget: what was recalled is not to go without room."""
+
 _NAME: Final = re.compile(r"(?<=[a-z,;] )[A-Z][\w'’-]*\w(?: [A-Z][\w'’-]*\w)*")
 _NO_NAME: Final = re.compile(
     r"^(?:I['’]\w+|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|January|February|March|April|May|June|July|August"

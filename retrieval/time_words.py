@@ -23,6 +23,7 @@ Source: the types of time expressions follow TIMEX3 (ISO 24617-1).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 Token = tuple[str, Any]  # code, value
@@ -162,6 +163,7 @@ _TOKEN: Final = re.compile(
     r"|\d+(?:[.:/–-]\d+|,\d{3}(?!\d))*(?:[^\W\d]\w*)?)"
     r"|(?P<mark>[^\w\s]|_|\n[^\S\n]*(?:\n|[-*#>|+•]|(?=\d{1,3}[.)]\s)))"
 )
+_WORDS_KEPT: Final = 4096
 _NUMERIC: Final = (
     (re.compile(r"(\d\d?)(?:st|nd|rd|th)", re.IGNORECASE), "O"),
     (re.compile(r"(\d\d?)[-–](\d\d?)"), "J"),
@@ -187,6 +189,7 @@ class Reading:
     spans: list[tuple[int, int]]
 
 
+@lru_cache(maxsize=_WORDS_KEPT)
 def _word(word: str) -> Token:
     lower = word.lower().replace("’", "'")
     found = _WORDS.get(lower)

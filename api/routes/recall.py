@@ -8,14 +8,11 @@ from api.schemas import ContextIn, ContextOut, RecallIn, RecallOut
 from api.schemas_feedback import FeedbackIn, FeedbackOut
 from memory.ports import Store
 from memory.recall import Question, Recall, context_of
-from memory.working import WorkingMemory, working_memory
+from memory.working import CONTEXT_SHARE, WorkingMemory, working_memory
 from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.errors import InvalidInput
 from recalld.core.scope import Scope
-
-# Of a context's budget, the working memory takes at most one part in so many.
-STATE_SHARE = 4
 
 router = APIRouter(prefix="/v1", tags=["recall"], route_class=JsonRoute)
 
@@ -45,7 +42,7 @@ def context(body: ContextIn, who: Caller, service: ServiceDep) -> ContextOut:
 def _state(service: Service, store: Store, who: Principal, body: ContextIn, budget: int) -> WorkingMemory | None:
     """The working memory that a context begins with."""
     scope = body.scope.to_scope().within(who.bound)
-    most = min(service.settings.state_tokens, budget // STATE_SHARE)
+    most = min(service.settings.state_tokens, budget // CONTEXT_SHARE)
     if scope.session_id is None or not (body.state and body.about_now()):
         return None
     return working_memory(store, who.namespace, scope, service.clock.now(), most, service.token_counter())

@@ -24,21 +24,27 @@ LINES_MAX: Final = 3
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\[photo:[^\]]*\]|https?://\S+", re.DOTALL)
 _PASTED_LINE: Final = re.compile(r"\s*(?:>|[A-Z][\w ]{0,20}:\s|[-*•|#]|\d+[.)]\s)|[^\n]*[{};=]\s*$")
 _QUOTED: Final = re.compile(r"[\"“][^\"”\n]{0,400}[\"”]")
+# A pattern that begins with the character looked for, and looks behind it, is found many times sooner.
 _SENTENCE_END: Final = re.compile(
-    r"[!?\n]+|(?<!\b[A-Z])(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bSt)(?<!\bMrs)(?<!\bvs)\.(?!\w)"
+    r"[!?\n]+|\.(?!\w)(?<!\b[A-Z]\.)(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bSt\.)(?<!\bMrs\.)(?<!\bvs\.)"
 )
-_SUPPOSED: Final = re.compile(
-    r"\b(?:if|whether|unless|wish|suppose|supposing|imagine|pretend|when|whenever|until|once|says?|said|told|like)\s*$"
-    r"|^\W*(?:if|when|whenever|unless|imagine|suppose|once|say)\b[^,]*,?\s*(?:then\s+)?$",
+_SUBJECT: Final = re.compile(r"(?P<who>I(?<![\w'’-]I)|[Ww]e(?<![\w'’-][Ww]e))(?=['’ ])")
+_SUPPOSED_WORD: Final = re.compile(
+    r"\b(?:if|whether|unless|wish|suppose|supposing|imagine|pretend|when|whenever|until|once|says?|said|told|like)$",
     re.IGNORECASE,
 )
-_SUBJECT: Final = re.compile(r"(?<![\w'’-])(?P<who>I|[Ww]e)(?=['’ ])")
-_BEFORE: Final = re.compile(
-    r"(?:^|[,;:(–—-]|\b(?:and|but|so|because|since|as|plus|although|though|while|then|also|yes|yeah|well|oh|actually"
+_SUPPOSED_FROM: Final = re.compile(
+    r"\W*(?:if|when|whenever|unless|imagine|suppose|once|say)\b[^,]*,?\s*(?:then\s+)?$", re.IGNORECASE
+)
+_BEFORE_MARKS: Final = ",;:(–—-"
+_BEFORE_WORDS: Final = re.compile(
+    r"\b(?:and|but|so|because|since|as|plus|although|though|while|then|also|yes|yeah|well|oh|actually"
     r"|honestly|now|currently|lately|recently|today|yesterday|the way|anyway|personally|hey|hi|\w+ly|ago"
-    r"|(?:last|this|one|other|next|past|every|on)\s+\w+))\s*$",
+    r"|(?:last|this|one|other|next|past|every|on)\s+\w+)$",
     re.IGNORECASE,
 )
+_WORDS_CHARS: Final = 120
+"""More than the words have that are looked for at the end of what stands before a subject."""
 _ADVERB: Final = (
     "really|just|also|always|actually|recently|finally|still|absolutely|totally|currently|already|usually|often|even"
     "|definitely|kinda|mostly|mainly|sometimes|typically|generally|especially|ever|once|only|truly|simply|so|very"
@@ -130,11 +136,20 @@ def clauses(text: str) -> Iterator[Clause]:
     for start, end, asked in sentences(text):
         for subject in _SUBJECT.finditer(text, start, end):
             before = text[start : subject.start()]
-            if not _BEFORE.search(before) or _SUPPOSED.search(before):
+            if not begins(before):
                 continue
             found = _read(text, subject, end)
             if found is not None and not (asked and found.end == end and _whole(before)):
                 yield found
+
+
+def begins(before: str) -> bool:
+    """Whether a clause that is said, and not supposed, may begin behind these words of its sentence."""
+    said = before.rstrip()
+    end = said[-_WORDS_CHARS:]
+    if said and said[-1] not in _BEFORE_MARKS and not _BEFORE_WORDS.search(end):
+        return False
+    return not (_SUPPOSED_WORD.search(end) or _SUPPOSED_FROM.match(before))
 
 
 def _whole(before: str) -> bool:

@@ -47,6 +47,8 @@ _CHANGED: Final = re.compile(
     rf"[a-zA-Z][\w'’/-]*)\s+(?:has\s+|have\s+|was\s+|were\s+|been\s+|recently\s+|just\s+)*{_CHANGE})"
     rf"(?:\s+from\s+(?P<old>{_QUANTITY}))?\s+to\s+(?P<object>{_QUANTITY})"
 )
+_HAS_CHANGE: Final = re.compile(_CHANGE)
+_HAS_KIN: Final = re.compile(KIN)
 _BAD_NOUN: Final = re.compile(
     r"^(?:question|goal here|point|guess|concern|issue|problem|plan|thought|fear|understanding|code|hope)s?$"
     r"|\b(?:is|are|was|that|which|who|and|of|in|on|to|for|with|has|have|i)\b",
@@ -79,14 +81,15 @@ def possessives(text: str) -> Iterator[Possessive]:
     """What a `readable` text says with "my" and "our"."""
     if "y " not in text and "ur " not in text and "to " not in text:
         return
-    for found in _CHANGED.finditer(text):
+    # What a rule can not do without is looked for first: most texts have none of it.
+    for found in _CHANGED.finditer(text) if _HAS_CHANGE.search(text) else ():
         noun = _noun(found["noun"] or found["noun2"])
         if noun:
             yield _found(found, noun, unique=True, replaces=found["old"], whole=True)
-    for found in _FAVORITE.finditer(text):
+    for found in _FAVORITE.finditer(text) if "favo" in text else ():
         yield _found(found, found["noun"].lower())
     for rule in (_KIN_NAME, _NAME_KIN):
-        for found in rule.finditer(text):
+        for found in rule.finditer(text) if "y " in text and _HAS_KIN.search(text) else ():
             noun = found["noun"].lower()
             yield _found(found, noun, unique=noun not in SEVERAL)
     for found in _IS.finditer(text):

@@ -66,42 +66,53 @@ class SessionSummaries:
         """The summary of a session; none of a short one, and none of memories outside any."""
         if len(memories) < self._settings.memories_min or memories[0].item.scope.session_id is None:
             return []
-        chosen = self._chosen(sentences(memories, self._settings))
-        if not chosen:
-            return []
-        cited = [{"memory_id": each.memory.id, "start": each.start, "end": each.end} for each in chosen]
-        moments = [memory.item.occurred_at for memory in memories if memory.item.occurred_at is not None]
-        item = Item(
-            text="\n".join(each.line for each in chosen),
-            kind="summary",
-            occurred_at=max(moments, default=None),
-            metadata={"citations": cited},
-        )
-        return [Proposal("session", item, tuple(dict.fromkeys(each.memory.id for each in chosen)))]
+        item = extract(memories, self._count_tokens, self._settings)
+        return [] if item is None else [Proposal("session", item, cited(item))]
 
-    def _chosen(self, found: Sequence[Sentence]) -> list[Sentence]:
-        """The best sentences that fit, in the order of the session."""
-        centroid: Vector = {}
-        for each in found:
-            for term, weight in each.vector.items():
-                centroid[term] = centroid.get(term, 0.0) + weight
-        length = math.sqrt(sum(weight * weight for weight in centroid.values())) or 1.0
-        central = [_dot(each.vector, centroid) / length for each in found]
-        said = [0.0] * len(found)
-        left, picked, budget = set(range(len(found))), [], self._settings.tokens_max
-        while left:
-            best = max(left, key=lambda n: (central[n] - self._settings.novelty * said[n], -n))
-            left.remove(best)
-            # A line costs its own tokens and at most one for the break before it.
-            cost = self._count_tokens(found[best].line) + 1
-            if cost > budget:
-                break
-            budget -= cost
-            picked.append(best)
-            for n in left:
-                said[n] = max(said[n], _dot(found[n].vector, found[best].vector))
-            left = {n for n in left if said[n] < self._settings.same_from}
-        return [found[n] for n in sorted(picked)]
+
+def extract(memories: Sequence[Memory], count_tokens: Callable[[str], int], settings: SummarySettings) -> Item | None:
+    """What says most of these memories, and where each sentence of it is from; None where nothing does."""
+    chosen = _chosen(sentences(memories, settings), count_tokens, settings)
+    if not chosen:
+        return None
+    places = [{"memory_id": each.memory.id, "start": each.start, "end": each.end} for each in chosen]
+    moments = [memory.item.occurred_at for memory in memories if memory.item.occurred_at is not None]
+    return Item(
+        text="\n".join(each.line for each in chosen),
+        kind="summary",
+        occurred_at=max(moments, default=None),
+        metadata={"citations": places},
+    )
+
+
+def cited(item: Item) -> tuple[str, ...]:
+    """The memories that a summary cites, each once."""
+    return tuple(dict.fromkeys(each["memory_id"] for each in item.metadata["citations"]))
+
+
+def _chosen(found: Sequence[Sentence], count_tokens: Callable[[str], int], settings: SummarySettings) -> list[Sentence]:
+    """The best sentences that fit, in the order of the session."""
+    centroid: Vector = {}
+    for each in found:
+        for term, weight in each.vector.items():
+            centroid[term] = centroid.get(term, 0.0) + weight
+    length = math.sqrt(sum(weight * weight for weight in centroid.values())) or 1.0
+    central = [_dot(each.vector, centroid) / length for each in found]
+    said = [0.0] * len(found)
+    left, picked, budget = set(range(len(found))), [], settings.tokens_max
+    while left:
+        best = max(left, key=lambda n: (central[n] - settings.novelty * said[n], -n))
+        left.remove(best)
+        # A line costs its own tokens and at most one for the break before it.
+        cost = count_tokens(found[best].line) + 1
+        if cost > budget:
+            break
+        budget -= cost
+        picked.append(best)
+        for n in left:
+            said[n] = max(said[n], _dot(found[n].vector, found[best].vector))
+        left = {n for n in left if said[n] < settings.same_from}
+    return [found[n] for n in sorted(picked)]
 
 
 def sentences(memories: Sequence[Memory], settings: SummarySettings) -> list[Sentence]:

@@ -126,7 +126,7 @@ class Service:
         )
         self.gate = Gate()
         self.consolidator = Consolidator(
-            make_derivers(settings, self.encoder),
+            make_derivers(settings, self.encoder, self.indexer.vectors_of),
             self.read_store,
             self.clock,
             self.ids,
@@ -217,7 +217,16 @@ class Service:
         """One for each deriver that asks the language model, which is loaded when the first one reads."""
         asking = AskSettings(self.settings.derive_llm_tokens, self.settings.derive_llm_reply_tokens)
         return {
-            name: Reader(ASKED[name], self.llm, self.consolidator, self.knowledge, self.read_store, self.clock, asking)
+            name: Reader(
+                ASKED[name],
+                self.llm,
+                self.consolidator,
+                self.knowledge,
+                self.read_store,
+                self.clock,
+                asking,
+                self.indexer.vectors_of,
+            )
             for name in dict.fromkeys(self.settings.derive_llm)
         }
 

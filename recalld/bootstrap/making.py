@@ -14,7 +14,9 @@ from memory.derive import parsed
 from memory.derive.episodes import FirstPersonEpisodes
 from memory.derive.refined import Refined
 from memory.derive.summaries import SessionSummaries, SummarySettings
+from memory.derive.topics import TopicSummaries
 from memory.knowledge import Knowledge
+from memory.segments import Vectors
 from recalld.core.clock import Clock
 from recalld.core.config import Settings, switch_off_telemetry
 from recalld.core.errors import ConfigError, FeatureNotInstalled, ModelMissing
@@ -39,10 +41,12 @@ def make_knowledge(settings: Settings, clock: Clock, ids: IdSource) -> Knowledge
     return Knowledge(clock, ids, parsed.ParsedFacts().read_both, parsed.DERIVER)
 
 
-def make_derivers(settings: Settings, encoder: Encoder) -> tuple[Derives, ...]:
+def make_derivers(settings: Settings, encoder: Encoder, vectors: Vectors) -> tuple[Derives, ...]:
     """What consolidation derives, in this order."""
-    summaries = SessionSummaries(encoder.count_tokens, SummarySettings(tokens_max=settings.summary_tokens))
-    return (summaries, FirstPersonEpisodes(), Refined())
+    length = SummarySettings(tokens_max=settings.summary_tokens)
+    summaries = SessionSummaries(encoder.count_tokens, length)
+    topics = TopicSummaries(encoder.count_tokens, vectors, length)
+    return (summaries, topics, FirstPersonEpisodes(), Refined())
 
 
 def make_encoder(settings: Settings) -> Encoder:

@@ -34,6 +34,12 @@ REPORTS: dict[str, dict[str, Any]] = {
         weights: {"wrong store": {"all": {"curve": CURVE, "ece": ece, "n": 4}}}
         for weights, ece in (("shipped", 0.0375), ("held out", 0.05))
     },
+    "flat_prompt": {
+        "tokens": {
+            "10": {"state": 90, "prompt": 300, "history": 280},
+            "1000": {"state": 120, "prompt": 1050, "history": 90_000},
+        }
+    },
     "vector_index": {
         "stages": [
             {
@@ -71,7 +77,9 @@ def test_values_of_the_bars_are_those_of_the_file(results: Path) -> None:
         ("locomo", "ablation"),
         ("calibration", "calibration"),
         ("vector_index", "vector_index"),
+        ("flat_prompt", "flat_prompt"),
     ]
+    assert {"the whole history", "context and last turn", "tokens"} <= set(words(drawn["flat_prompt"].svg))
     points = words(drawn["vector_index"].svg)
     assert {"ours 0.995", "a peer 0.987", "1,000 vectors", "20,000 vectors"} <= set(points)
     assert {"0.250", "0.300", "0.350", "0.750", "0.125", "0.375", "ours", "recall@10"} <= set(
@@ -85,7 +93,7 @@ def test_values_of_the_bars_are_those_of_the_file(results: Path) -> None:
 def test_a_run_without_ablations_has_no_plot_of_them(results: Path) -> None:
     report = REPORTS["locomo"] | {"intervals": {}}
     (results / "locomo.json").write_text(json.dumps({"results": report}))
-    assert [plot.name for plot in plots(results)] == ["locomo", "calibration", "vector_index"]
+    assert [plot.name for plot in plots(results)] == ["locomo", "calibration", "vector_index", "flat_prompt"]
 
 
 def test_a_plot_says_nothing_of_where_and_when_it_was_drawn(results: Path) -> None:

@@ -146,3 +146,38 @@ def test_the_share_of_rows_that_came_back_is_in_the_table(tmp_path: Path) -> Non
     assert "keeps 1% of 100,000 vectors" in told
     assert "| ours | 0.988 | 100% | 1.23 / 5.68 ms |" in told
     assert "| a peer | 0.988 | 46% | 1.23 / 5.68 ms |" in told
+
+
+def test_ingest_and_working_memory_have_their_figures(tmp_path: Path) -> None:
+    row = {"f1": 0.4321, "exact f1": 0.1234}
+    ways = ("ours", "ours, with times", "time gaps", "neighbours", "fixed windows", "chance")
+    found = {"boundaries": 1234, "rows": dict.fromkeys(ways, row)}
+    write(tmp_path, "segments", {"tolerance": 1, "data": {"a chat": found}})
+    data = {"turns": 2960, "share flagged": 0.0145, "evidence": 743, "share of evidence flagged": 0.5}
+    noise = {"data": {"locomo": data, "none": data | {"share of evidence flagged": None}}}
+    write(tmp_path, "noise", noise | {"labels": {"read": 44, "flagged": 45, "precision": 0.9876}})
+    tokens = {"1000": {"n": 2, "state": 120.4, "prompt": 1050.4, "history": 91234.4}}
+    cited = {"recall@10, with state": 0.8, "recall@10, without": 0.81, "with state": 0.82, "without": 0.83, "n": 50}
+    flat = {"budget": 1024, "tokens": tokens, "most": {"1000": 1099}, "evidence cited": cited}
+    write(tmp_path, "flat_prompt", flat)
+    told = figures(tmp_path)
+    assert f"| a chat | 1,234 |{' 0.432 |' * 6} 0.123 |" in told
+    assert "| locomo | 2,960 | 1.45% | 743 | 50.00% |" in told
+    assert "| none | 2,960 | 1.45% | 743 |  |" in told
+    assert "44 of 45 flagged turns read by a person, 0.988 of them" in told
+    assert "| 1,000 | 2 | 120 | 1,050 | 1,099 | 91,234 |" in told
+    assert "0.800 and 0.810" in told
+    assert "0.820 and 0.830 (50 questions)" in told
+
+
+def test_the_cost_of_reading_in_batches_stands_beside_a_turn_a_call(tmp_path: Path) -> None:
+    each = {"calls": 0, "cpu s": 121.4, "wall s": 200.4, "wall s, writing and indexing": 180.4}
+    rules = {"turns": 1000, "per 1,000 turns": each | {"bytes": {"index": 3 * 2**20}}}
+    counts = {"calls": 12, "prompt_tokens": 3456, "completion_tokens": 789}
+    data = {"locomo": {"turns": 100, "segments": counts, "one a turn": counts | {"calls": 98}}}
+    write(tmp_path, "cost", {"rules": rules, "scripted": {"tokenizer": "words", "data": data}})
+    told = figures(tmp_path)
+    assert "0 calls of a language model, 121 s of processor time, 200 s of wall time (180 s" in told
+    assert "index 3.0 MB" in told
+    assert "| locomo (words) | 100 | segments | 12 | 3,456 | 789 |" in told
+    assert "| locomo (words) | 100 | one a turn | 98 | 3,456 | 789 |" in told

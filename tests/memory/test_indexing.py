@@ -185,6 +185,19 @@ def test_equal_texts_and_pending_ones_are_encoded_once(service: Service, encoder
     assert kept.bits.tobytes() == b"".join(codes.tobytes() for codes in fresh.codes.values())
 
 
+def test_vectors_of_memories_are_those_of_the_index_and_nothing_is_encoded(service: Service, encoder: Watched) -> None:
+    dog, long = add(service, Item("dog"), Item("A cat sat on the mat. " * 120))
+    service.indexer.apply_all()
+    [late] = add(service, Item("bird"))
+    encoder.encoded.clear()
+    found = service.indexer.vectors_of("default", [long, late, dog])
+    first, last = (service.vectors.vectors("default", np.array([key(one.row)]))[1][0] for one in (long, dog))
+    assert [None if each is None else each.tolist() for each in found] == [first.tolist(), None, last.tolist()]
+    assert service.indexer.vectors_of("other", [dog]) == [None]
+    assert service.indexer.vectors_of("default", []) == []
+    assert encoder.encoded == []
+
+
 def test_token_codes_are_kept_of_what_was_encoded(service: Service) -> None:
     """Those of every row in the index are those of its text, after changes and in a rebuilt index."""
     kept = add(service, turn("Did you go to Porto?", 1), turn("Yes.", 2), Item("dog"), Item("…"))

@@ -244,6 +244,22 @@ def test_a_huge_session_is_read_in_bounded_batches_each_turn_once(world: Callabl
     assert (len(sources), len(set(sources))) == (61, 61)
 
 
+def test_a_batch_ends_where_a_segment_does(world: Callable[..., World]) -> None:
+    at = world({"facts": []}, "facts", derive_llm_tokens=230)
+    boats = [f"The boat with the tall mast number {n} sails from the harbour." for n in range(7)]
+    bread = [f"The rye bread of recipe {n} needs yeast, flour and water." for n in range(7)]
+    at.add(*boats, "Thanks!", *bread)
+    at.service.indexer.apply_all()
+    [job] = at.consolidate()
+    read = [[turn["text"] for turn in shown(messages)] for messages, _ in at.model.calls]
+    assert (job.state, read) == ("succeeded", [boats, bread])
+    # Without vectors it holds as many as fit.
+    at.model.calls.clear()
+    at.add(*boats, *bread, scope=Scope("ann", None, "s2"))
+    at.consolidate()
+    assert len(shown(at.model.calls[0][0])) > 7
+
+
 def test_a_changed_turn_is_read_again_with_those_that_it_was_read_with(world: Callable[..., World]) -> None:
     def reply(messages: Sequence[ChatMessage]) -> str:
         told = shown(messages)

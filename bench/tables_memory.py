@@ -1,0 +1,85 @@
+"""README's tables of ingest, working memory and cost; see `bench.tables`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def noise(results: Mapping[str, Any]) -> str:
+    """How often the flag is right, and on how much evidence."""
+    judged = results["labels"]
+    lines = [
+        f"**Turns that say nothing to keep**: {judged['read']} of {judged['flagged']} flagged turns read by a person,"
+        f" {judged['precision']:.3f} of them say nothing that anybody could ask for",
+        "",
+        "| | turns | flagged | evidence turns | of these flagged |",
+        "|---|---|---|---|---|",
+    ]
+    for data, found in results["data"].items():
+        flagged = found["share of evidence flagged"]
+        lines.append(
+            f"| {data} | {found['turns']:,} | {found['share flagged']:.2%} | {found['evidence']:,}"
+            f" | {'' if flagged is None else f'{flagged:.2%}'} |"
+        )
+    return "\n".join(lines)
+
+
+def flat_prompt(results: Mapping[str, Any]) -> str:
+    """Tokens by turn, and what contexts cite."""
+    cited = results["evidence cited"]
+    lines = [
+        f"**Tokens of a prompt**, context of {results['budget']:,} tokens with the session's working memory, and the"
+        f" last turn, beside all turns so far; means. Recall@10 with working memory and without:"
+        f" {cited['recall@10, with state']:.3f} and {cited['recall@10, without']:.3f}; evidence that the contexts cite:"
+        f" {cited['with state']:.3f} and {cited['without']:.3f} ({cited['n']:,} questions)",
+        "",
+        "| turn | conversations | working memory | prompt | longest prompt | whole history |",
+        "|---|---|---|---|---|---|",
+    ]
+    for turn, found in results["tokens"].items():
+        lines.append(
+            f"| {int(turn):,} | {found['n']} | {found['state']:.0f} | {found['prompt']:,.0f}"
+            f" | {results['most'][turn]:,} | {found['history']:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def cost(results: Mapping[str, Any]) -> str:
+    """Of 1,000 turns, by rules and with a model."""
+    rules = results["rules"]
+    each = rules["per 1,000 turns"]
+    layers = ", ".join(f"{name} {size / 2**20:.1f} MB" for name, size in each["bytes"].items())
+    lines = [
+        f"**What 1,000 turns cost** by default, BEAM 500K ({rules['turns']:,} turns): {each['calls']} calls of a"
+        f" language model, {each['cpu s']:.0f} s of processor time, {each['wall s']:.0f} s of wall time"
+        f" ({each['wall s, writing and indexing']:.0f} s of it writing and indexing); {layers}. With facts by a model"
+        " besides, calls and tokens counted with a scripted model that always replies validly, by the tokenizer named:",
+        "",
+        "| | turns | reading | calls | prompt tokens | reply tokens |",
+        "|---|---|---|---|---|---|",
+    ]
+    for data, found in results["scripted"]["data"].items():
+        for way in ("segments", "one a turn"):
+            told = found[way]
+            lines.append(
+                f"| {data} ({results['scripted']['tokenizer']}) | {found['turns']:,} | {way} | {told['calls']:,}"
+                f" | {told['prompt_tokens']:,} | {told['completion_tokens']:,} |"
+            )
+    return "\n".join(lines)
+
+
+def segments(results: Mapping[str, Any]) -> str:
+    """F1 of each way on each data set."""
+    rows = ("ours", "ours, with times", "time gaps", "neighbours", "fixed windows", "chance")
+    lines = [
+        "**Where a chat goes over to something else**, F1 of the boundaries within"
+        f" {results['tolerance']} turn of the true ones; *ours*: neither sessions nor times shown; *time gaps*: an"
+        " hour, by the times that the data has; *fixed windows*: of the true mean length",
+        "",
+        f"| | boundaries | {' | '.join(rows)} | ours, at the very turn |",
+        f"|---|---|{'---|' * (len(rows) + 1)}",
+    ]
+    for name, found in results["data"].items():
+        shown = [*(found["rows"][row]["f1"] for row in rows), found["rows"]["ours"]["exact f1"]]
+        values = " | ".join(f"{value:.3f}" for value in shown)
+        lines.append(f"| {name} | {found['boundaries']:,} | {values} |")
+    return "\n".join(lines)
