@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 
-from memory.facts import CONFIDENT, SINGLE_VALUED, Link, LinkKind, Settled, Standing, Statement, Triple
+from memory.facts import CONFIDENT, SINGLE_VALUED, Link, Settled, Standing, Statement, Triple
+from memory.model import LinkKind
 
 Vetoed = Callable[[str], bool]
 Runs = list[Standing]
