@@ -5,7 +5,7 @@ a zone, read to UTC. Output models are made from the values of `memory`, which k
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from memory.context import Context
-from memory.model import KINDS, Item, Kind, Memory, State, WrittenKind
+from memory.model import KINDS, Item, Kind, LinkKind, Memory, State, WrittenKind
 from memory.recall import Hit, Question, Recall
 from recalld.core.clock import NO_TIME, RFC3339
 from recalld.core.scope import Scope
@@ -255,14 +255,27 @@ class PassageOut(Output):
     end: int = Field(ge=0)
 
 
+class DisagreesOut(Output):
+    """Another memory that says otherwise. Such links are made by rule and often wrong: both memories stay."""
+
+    memory_id: str = Field(description="the other one, whether or not it is a result too")
+    kind: LinkKind = Field(description="`possibly_supersedes`: another value; `conflict`: one denies the other")
+    newer: bool = Field(description="whether the other one is the newer of the two")
+    change_id: str = Field(description="the decision: `POST /v1/changes/{id}/undo` takes it back")
+
+
 class HitOut(Output):
-    """A recalled memory: `score` orders within this recall, `relevance` is a probability in [0, 1]."""
+    """A recalled memory: `score` orders within this recall, `relevance` is a probability in [0, 1]. A newer memory that
+    disagrees with an older one has taken its place before it, and each keeps its score."""
 
     memory: MemoryOut
     score: float
     relevance: float = Field(ge=0, le=1)
     signals: dict[str, float]
     passage: PassageOut | None = Field(description="of a long text, the part that answers best; null: all of it")
+    disagrees_with: list[DisagreesOut] = Field(
+        description="memories that say otherwise, as far as this question may look at them and they were known then"
+    )
 
     @classmethod
     def of(cls, hit: Hit) -> "HitOut":
@@ -273,6 +286,10 @@ class HitOut(Output):
             relevance=hit.relevance,
             signals=hit.signals,
             passage=None if hit.passage is None else PassageOut(start=hit.passage[0], end=hit.passage[1]),
+            disagrees_with=[
+                DisagreesOut(memory_id=each.memory_id, kind=each.kind, newer=each.newer, change_id=each.change_id)
+                for each in hit.disagrees_with
+            ],
         )
 
 
@@ -364,30 +381,3 @@ class ProblemOut(Output):
     code: str
     retryable: bool
     errors: list[FieldErrorOut]
-
-
-class HealthOut(Output):
-    status: Literal["ok"]
-    version: str
-
-
-class ReadyOut(Output):
-    """Whether this instance can serve, and what each check says."""
-
-    status: Literal["ready", "not ready"]
-    checks: dict[str, str]
-
-
-class StatsOut(Output):
-    """How much this namespace holds, and where."""
-
-    namespace: str
-    memories: dict[str, int]
-    versions: int
-    text_bytes: int
-    pending: int = Field(description="rows waiting to be encoded")
-    jobs: dict[str, int] = Field(description="by state")
-    vectors: dict[str, int]
-    bytes: dict[str, int] = Field(description="of the whole instance, by layer")
-    bytes_per_memory: float
-    encoder: dict[str, JsonValue]

@@ -7,26 +7,36 @@ than it asks for. LoCoMo's speakers are people who talk, among whom hardly a lin
 
 Supersedes are made by `memory.merge` from facts, per user; `bench/labels/supersedes.json` says of each whether it is
 right, by its turn and digest.
+
+False merges: 200 pairs of turns that look alike and say different things (`bench/labels/false_merges.json`: another
+object, name, number or time, or the denial) are written as a caller does and learnt from. A pair is merged falsely where
+one of its turns is gone or changed, or where one fact rests on both.
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bench.datasets import Conversation, Turn, beam, locomo, longmemeval
 from bench.facts import UNKNOWN, digest
+from bench.instance import consolidate, temporary_instance
 from bench.runner import Options
 from memory.derive.disagreements import Disagreement, Said, disagreements
 from memory.derive.facts import read
 from memory.facts import Standing
 from memory.merge import settle
-from memory.model import Memory
+from memory.model import Item, Memory, Selection, State
 from recalld.core.errors import ConfigError
+from recalld.core.scope import Scope
 
 LABELS = Path(__file__).parent / "labels" / "supersedes.json"
+ALIKE = Path(__file__).parent / "labels" / "false_merges.json"
+STATES: tuple[State, ...] = get_args(State)
+MEMORIES_MAX = 100
 PAIRS = {"possibly_supersedes": "knowledge_update", "conflict": "contradiction_resolution"}
 
 
@@ -44,7 +54,7 @@ def run(options: Options) -> dict[str, Any]:
     for load in (longmemeval, partial(beam, "500K")):
         with suppress(ConfigError):
             everything += load()
-    return results | {"supersedes": supersedes(everything)}
+    return results | {"supersedes": supersedes(everything), "false merges": false_merges(_alike())}
 
 
 def speakers(told: Conversation) -> list[list[Turn]]:
@@ -97,6 +107,32 @@ def supersedes(everything: Sequence[Conversation]) -> dict[str, Any]:
         "right": sum(judged),
         "precision": round(sum(judged) / len(judged), 3) if judged else None,
     }
+
+
+def false_merges(pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many of these pairs were merged, and which; `read`: those of which both turns gave a fact."""
+    merged: list[Sequence[str]] = []
+    read_both = 0
+    with temporary_instance("hash") as instance:
+        for number, pair in enumerate(pairs):
+            namespace = f"pair-{number}"
+            instance.add(namespace, [Item(text, role="user", scope=Scope("ann")) for text in pair["said"]])
+            consolidate(instance.service, namespace)
+            with instance.service.read_store() as store:
+                found = store.select(namespace, Selection(states=STATES), instance.service.clock.now(), MEMORIES_MAX)
+            turns = {memory.id: memory for memory in found if memory.item.kind == "turn"}
+            kept = sorted(memory.item.text for memory in turns.values() if memory.state == "active")
+            facts = [memory for memory in found if memory.item.kind == "fact"]
+            read_both += {source for fact in facts for source in fact.sources} == turns.keys()
+            if kept != sorted(pair["said"]) or any(len(fact.sources) > 1 for fact in facts):
+                merged.append(pair["said"])
+    kinds = Counter(pair["kind"] for pair in pairs)
+    return {"pairs": len(pairs), "by kind": dict(kinds), "read": read_both, "merged": len(merged), "which": merged}
+
+
+def _alike() -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = json.loads(ALIKE.read_text(encoding="utf-8"))
+    return told
 
 
 def closed_facts(told: Conversation) -> list[Standing]:

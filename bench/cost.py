@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.datasets import Conversation, Turn, beam, here, locomo
+from bench.instance import consolidate
 from bench.local_server import CONTEXT_TOKENS, local_server
 from bench.runner import Options, say
 from memory.context import TokenCounter
@@ -32,9 +33,9 @@ from recalld.bootstrap import Parts, Service
 from recalld.bootstrap.making import make_encoder, make_token_counter
 from recalld.core.access import DEFAULT_NAMESPACE, Principal
 from recalld.core.config import load_settings
-from recalld.core.errors import ConfigError, RecalldError
+from recalld.core.errors import ConfigError
 from recalld.jobs.model import Job
-from recalld.jobs.tasks import CONSOLIDATE, READ
+from recalld.jobs.tasks import READ
 from recalld.llm.ports import ChatMessage, Chunk, GenerationSettings, Usage
 from recalld.llm.scripted import ScriptedModel
 from retrieval.encode_hash import HashEncoder
@@ -72,8 +73,7 @@ def _rules(turns: Sequence[Turn], encoder: str) -> dict[str, Any]:
         _write(service, turns)
         service.indexer.apply_all()
         written = time.perf_counter() - wall
-        _work(service)
-        service.indexer.apply_all()
+        consolidate(service, DEFAULT_NAMESPACE)
         wall, processor = time.perf_counter() - wall, time.process_time() - processor
         sources, derived = (_all(service, derived) for derived in (False, True))
         service.close()
@@ -156,7 +156,7 @@ def read_by_script(turns: Sequence[Turn], counter: TokenCounter, encoder: str, a
             _write(service, some)
             if not alone:
                 service.indexer.apply_all()
-            _work(service)
+            consolidate(service)
         for job in _jobs(service):
             total.update(_counts(job))
         service.close()
@@ -201,7 +201,7 @@ def _asked(url: str, turns: Sequence[Turn], batch_tokens: int, alone: bool = Fal
         service = _service(Path(name), Parts(encoder=HashEncoder()), **given)
         for some in [[turn] for turn in turns] if alone else [turns]:
             _write(service, some)
-            _work(service)
+            consolidate(service, DEFAULT_NAMESPACE)
         for job in _jobs(service):
             for key, count in _counts(job).items():
                 total[key] = total.get(key, 0) + count
@@ -226,19 +226,6 @@ def _write(service: Service, turns: Sequence[Turn]) -> None:
         with service.write_store() as store:
             items = [turn.item() for turn in turns[start : start + BATCH]]
             service.memories.add(store, Principal(DEFAULT_NAMESPACE), items)
-
-
-def _work(service: Service) -> None:
-    """Consolidate, and do every job until none is left."""
-    with service.write_work() as work:
-        work.jobs.put(DEFAULT_NAMESPACE, CONSOLIDATE, {})
-    runner = service.job_runner()
-    more = True
-    while more:
-        try:
-            more = bool(runner.advance())
-        except RecalldError as error:
-            runner.failed(error)
 
 
 def _jobs(service: Service) -> list[Job]:

@@ -1,7 +1,7 @@
 """Conversations with questions, read in place and never copied into the project: their licences forbid it.
 
-Questions carry the ids of the turns (or sessions) that answer them, which only the metrics see; what the upstream
-files offer besides (summaries, observations, events, plans, rubrics) is not read at all.
+Questions carry the ids of the turns (or sessions) that answer them, and the answer: only the metrics see them. What the
+upstream files offer besides (summaries, observations, events, plans, rubrics) is not read at all.
 
 LoCoMo: Maharana et al., "Evaluating Very Long-Term Conversational Memory of LLM Agents" (ACL 2024). LongMemEval: Wu
 et al. (ICLR 2025). BEAM: Tavakoli et al., "Beyond a Million Tokens" (2025).
@@ -61,6 +61,7 @@ class Question:
         asked_at: the time from which "last week" is read.
         evidence: ids of the turns that answer it, where the data names turns.
         sessions: the sessions that they are in.
+        answer: what is expected, where the data says so; "" where not.
     """
 
     text: str
@@ -68,6 +69,7 @@ class Question:
     asked_at: datetime | None
     evidence: frozenset[str]
     sessions: frozenset[str]
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ def _locomo_conversation(told: Mapping[str, Any], audit: Mapping[tuple[str, int]
         ids = [part for entry in cited for part in re.split(r"[;,\s]+", entry)]
         evidence = frozenset(ids) & session_of.keys()
         sessions = frozenset(session_of[turn] for turn in evidence)
-        questions.append(Question(asked["question"], str(asked["category"]), turns[-1].at, evidence, sessions))
+        answer = str(asked.get("answer", ""))
+        questions.append(Question(asked["question"], str(asked["category"]), turns[-1].at, evidence, sessions, answer))
     return Conversation(told["sample_id"], tuple(turns), tuple(questions))
 
 
@@ -206,7 +209,7 @@ def _beam_chat(name: str, file: Path) -> Conversation:
     for asked in told["qs"]:
         evidence = frozenset(map(str, asked["ev"])) & session_of.keys()
         sessions = frozenset(session_of[turn] for turn in evidence)
-        questions.append(Question(asked["q"], asked["type"], last, evidence, sessions))
+        questions.append(Question(asked["q"], asked["type"], last, evidence, sessions, asked.get("a") or ""))
     return Conversation(name, tuple(turns), tuple(questions))
 
 
@@ -225,7 +228,12 @@ def _beam_upstream(batches: Sequence[Any], probing: Mapping[str, Any]) -> dict[s
         for said in exchange
     ]
     questions = [
-        {"type": kind, "q": asked["question"], "ev": list(_numbers(asked.get("source_chat_ids")))}
+        {
+            "type": kind,
+            "q": asked["question"],
+            "a": asked.get("answer") or asked.get("ideal_response") or "",
+            "ev": list(_numbers(asked.get("source_chat_ids"))),
+        }
         for kind, several in sorted(probing.items())
         for asked in several
     ]

@@ -17,6 +17,8 @@ from memory.recall import Question, Recall, Recaller, context_of
 from recalld.bootstrap import Service
 from recalld.core.access import Principal
 from recalld.core.config import load_settings
+from recalld.core.errors import RecalldError
+from recalld.jobs.tasks import CONSOLIDATE
 from retrieval.pipeline import Pipeline
 from retrieval.weights import PipelineSettings
 
@@ -76,6 +78,23 @@ class Instance:
     def close(self) -> None:
         """Let go of everything."""
         self._service.close()
+
+
+def consolidate(service: Service, namespace: str) -> int:
+    """Derive all that is new in a namespace, do every job until none is left, and index what came; returns how many
+    memories it holds that were derived."""
+    with service.write_work() as work:
+        work.jobs.put(namespace, CONSOLIDATE, {})
+    runner = service.job_runner()
+    more = True
+    while more:
+        try:
+            more = bool(runner.advance())
+        except RecalldError as error:
+            runner.failed(error)
+    service.indexer.apply_all()
+    with service.read_store() as store:
+        return store.derived_count(namespace)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from bench import (
     change,
     corpora,
     cost,
+    coverage,
     durability,
     end_to_end,
     episodes,
@@ -42,6 +43,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "vector_index": Benchmark("nearest vectors: recall, memory and time beside other indexes", vector_index.run),
     "filtered": Benchmark("nearest vectors within a filter that keeps one row in a hundred", filtered.run),
     "change": Benchmark("links between turns that disagree, and what supersedes what", change.run),
+    "coverage": Benchmark(
+        "recall and contexts with what is derived, and without: no worse, the newest first", coverage.run
+    ),
     "cost": Benchmark("calls, tokens, seconds and bytes of 1,000 turns, by rules and with a model", cost.run),
     "facts": Benchmark(
         "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run

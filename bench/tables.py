@@ -294,6 +294,43 @@ def _change(results: Mapping[str, Any]) -> str:
         lines.append(
             f"| {name} | {found['pairs']} | {found['share found']:.2f} | {found['false per 1,000 user turns']:.1f} |"
         )
+    alike = results.get("false merges")
+    if alike is not None:
+        lines += [
+            "",
+            f"Of {alike['pairs']} pairs of turns that look alike and say different things, {alike['merged']} were merged.",
+        ]
+    return "\n".join(lines)
+
+
+def _coverage(results: Mapping[str, Any]) -> str:
+    lines = [
+        "**What is derived makes nothing worse**: the same questions before consolidation (*off*) and after (*on*), no LLM;"
+        " *coverage*: the share of an answer's words that a context of so many tokens holds",
+        "",
+        "| | recall@10 | NDCG@10 | coverage at 500 | at 1,000 | at 2,000 | recall p50 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = ("recall@10", "ndcg@10", "coverage@500", "coverage@1000", "coverage@2000")
+    for data, found in results.items():
+        for layer, metrics in found["layers"].items():
+            ms = found["recall_ms"][layer]["p50"]
+            lines.append(
+                _line(f"{data} ({metrics['n']}), {layer}", [metrics[name] for name in names])[:-1] + f"| {ms:.1f} ms |"
+            )
+    order = results["beam-100K"]["knowledge_update"]
+    lines += [
+        "",
+        f"Of {order['on']['n']} questions for what was updated: the newest evidence stands before the older; an older one"
+        " stands first or alone, and of these the context says that a newer one disagrees",
+        "",
+        "| tokens | layer | newest first | older first, or alone | that is said |",
+        "|---|---|---|---|---|",
+    ]
+    for budget in (500, 1000, 2000):
+        for layer, shares in order.items():
+            told = (shares[f"{name}@{budget}"] for name in ("newest first", "older first, or alone", "that is said"))
+            lines.append(f"| {budget:,} | {layer} | " + " | ".join(f"{share:.2f}" for share in told) + " |")
     return "\n".join(lines)
 
 
@@ -347,6 +384,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "filtered": _filtered,
     "facts": _facts,
     "change": _change,
+    "coverage": _coverage,
     "episodes": _episodes,
     "procedures": _procedures,
     "segments": tables_memory.segments,

@@ -6,19 +6,25 @@ be used again.
 Its citation is therefore a tag made from the memory's id (`[7q4k]`), not a number. Of 30 memories two have the same
 tag once in 2,400 contexts; `Block.memory_ids` tells them apart.
 
+A memory that a newer one disagrees with is followed by a line that says so, a block of its own that cites both; the
+newer one stands before it, and is brought in where it was not recalled and the budget has room for all three.
+
 An event that the workspace answers a question with is told by its frame, in one short line, and cites every memory that
 tells it.
 
 Invariants: the tokens of the whole text, counted by the tokenizer that is named, are at most the budget; a block that
 does not fit is left out whole and a smaller one may still fit, but the first one is cut to fit rather than return
-nothing; memory text is data: its line breaks are folded, so that it can not pass for the frame around it.
+nothing; a memory that a newer one disagrees with has its line behind it (or, cut to less than a line's room, is first
+and alone); memory text is data: its line breaks are folded, so that it can not pass for the frame around it.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 
 from memory.model import Memory
 from memory.workspace import Actor, Event
@@ -27,6 +33,7 @@ TAG_CHARS = 4
 TOKENS_OF_A_CUT_MIN = 24
 WORD_CHARS_MAX = 24
 """What is longer has no spaces, as Chinese has none, and is cut at any character."""
+UNDISPUTED: Mapping[str, Sequence[Memory]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ def pack(
     events: Sequence[Event | None] | None = None,
     state: Block | None = None,
     said: frozenset[str] = frozenset(),
+    newer: Mapping[str, Sequence[Memory]] = UNDISPUTED,
 ) -> Context:
     """Fill the budget with memories, best first, after a session's working memory where there is one.
 
@@ -74,27 +82,80 @@ def pack(
         events: of each memory, the event that is told in the place of its text; None: none.
         state: the working memory, within the budget.
         said: ids of the memories that it says whole; they have no block of their own.
+        newer: by a memory's id, the newer ones that disagree with it, newest first.
     """
-    head = [] if state is None else [state]
-    blocks = list(head)
-    left = token_budget - sum(block.tokens for block in head)
+    head = [] if state is None else [(state,)]
+    groups: list[tuple[Block, ...]] = list(head)
+    left = token_budget - sum(map(_tokens, head))
+    recalled, shown = {memory.id for memory in memories}, set(said)
     nothing = [None] * len(memories)
     for memory, passage, event in zip(memories, passages or nothing, events or nothing, strict=True):
         if memory.id in said:
             continue
-        shown = memory.item.text if passage is None else memory.item.text[slice(*passage)]
-        piece = render(memory, shown) if event is None else render_event(event)
-        tokens = counter.count(piece)
-        if tokens > left and blocks == head:
-            piece = _cut(memory, shown, left, counter)
-            tokens = counter.count(piece)
-        if piece and tokens <= left:
-            blocks.append(Block(piece, (memory.id,) if event is None else event.memory_ids, tokens))
-            left -= tokens
-    text = "".join(block.text for block in blocks)
-    while blocks and counter.count(text) > token_budget:
-        text = text[: -len(blocks.pop().text)]
-    return Context(text, tuple(blocks), counter.count(text) if text else 0, counter.name)
+        text = memory.item.text if passage is None else memory.item.text[slice(*passage)]
+        piece = render(memory, text) if event is None else render_event(event)
+        own = _block(piece, (memory.id,) if event is None else event.memory_ids, counter)
+        doubts = newer.get(memory.id, ())
+        beside = [each for each in doubts if each.id not in recalled and each.id not in shown]
+        brought = [_block(render(each), (each.id,), counter) for each in beside]
+        ways = [
+            (*brought[:many], own, *_doubt(memory, doubts, shown | {each.id for each in beside[:many]}, counter))
+            for many in range(len(brought), -1, -1)
+        ]
+        fitting = next((way for way in ways if _tokens(way) <= left), ())
+        if not fitting and groups == head:
+            fitting = _cut_to_fit(memory, text, ways[-1][1:], left, counter)
+        if fitting:
+            groups.append(fitting)
+            left -= _tokens(fitting)
+            shown.update(block.memory_ids[0] for block in fitting)
+    text = _joined(groups)
+    while groups and counter.count(text) > token_budget:
+        groups.pop()
+        text = _joined(groups)
+    blocks = tuple(block for group in groups for block in group)
+    return Context(text, blocks, counter.count(text) if text else 0, counter.name)
+
+
+def render_doubt(memory: Memory, newer: Sequence[Memory], shown: AbstractSet[str]) -> str:
+    """What stands behind a memory that newer ones disagree with: `[7q4k] disagrees with [9x2b], which is newer`; those
+    that are not shown have no tag there."""
+    seen = [f"[{tag(each.id)}]" for each in newer if each.id in shown]
+    if not seen:
+        return f"[{tag(memory.id)}] disagrees with a newer memory that is not shown\n"
+    return f"[{tag(memory.id)}] disagrees with {' '.join(seen)}, which {'is' if len(seen) == 1 else 'are'} newer\n"
+
+
+def _doubt(
+    memory: Memory, newer: Sequence[Memory], shown: AbstractSet[str], counter: TokenCounter
+) -> tuple[Block, ...]:
+    """The block of `render_doubt`, where a memory is in doubt."""
+    if not newer:
+        return ()
+    return (_block(render_doubt(memory, newer, shown), (memory.id, *(each.id for each in newer)), counter),)
+
+
+def _cut_to_fit(
+    memory: Memory, text: str, doubt: tuple[Block, ...], token_budget: int, counter: TokenCounter
+) -> tuple[Block, ...]:
+    """As much of a memory as fits, with its doubt behind it where there is room for both."""
+    for behind in dict.fromkeys((doubt, ())):
+        piece = _cut(memory, text, token_budget - _tokens(behind), counter)
+        if piece:
+            return (_block(piece, (memory.id,), counter), *behind)
+    return ()
+
+
+def _block(text: str, memory_ids: tuple[str, ...], counter: TokenCounter) -> Block:
+    return Block(text, memory_ids, counter.count(text))
+
+
+def _tokens(blocks: Sequence[Block]) -> int:
+    return sum(block.tokens for block in blocks)
+
+
+def _joined(groups: Sequence[Sequence[Block]]) -> str:
+    return "".join(block.text for group in groups for block in group)
 
 
 def tag(memory_id: str) -> str:

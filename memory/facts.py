@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
+from memory.model import LinkKind
 from retrieval.times import Precision
 
-LinkKind = Literal["possibly_supersedes", "conflict"]
 Key = tuple[str, str, str, bool]
 
 CONFIDENT = 0.9

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from memory.derive import facts as fact_deriver
 from memory.facts import Statement
 from memory.merge import Vetoed, decay_digest, settle
-from memory.model import Change, Deriver, Memory, Selection
+from memory.model import LINKS, Change, Deriver, Memory, Selection
 from memory.ports import Store
 from memory.reconcile import Decided, Ground, reconcile, slot_name, within
 from memory.told import sources_told, statements_kept
@@ -164,9 +164,6 @@ class Knowledge:
         for change in changes:
             store.record_change(change)
         return changes
-
-
-LINKS = frozenset({"possibly_supersedes", "conflict"})
 
 
 def scope_of_facts(scope: Scope) -> Scope:

@@ -4,7 +4,7 @@
 state that it would have given in order. `memory.reconcile` compares that state with what is stored and tells what has
 to change.
 
-    the same triple again                        -> one fact, one more source               (confirm)
+    the same triple again, of no other time      -> one fact, one more source               (confirm)
     a single-valued slot, a confident new value  -> the old value ends when the new begins  (supersede)
     "from A to B"                                -> A ends                                  (supersede)
     "no longer", "used to"                       -> it ends when that was said              (supersede)
@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 
-from memory.facts import CONFIDENT, SINGLE_VALUED, Link, LinkKind, Settled, Standing, Statement, Triple
+from memory.facts import CONFIDENT, SINGLE_VALUED, Link, Settled, Standing, Statement, Triple
+from memory.model import LinkKind
 
 Vetoed = Callable[[str], bool]
 Runs = list[Standing]
@@ -130,7 +131,7 @@ def _many(said: Sequence[Statement], vetoed: Vetoed) -> Runs:
                     until = max(statement.from_when, run.valid_from)
                     why = "its source says that it changed to another value"
                     runs[at] = replace(run, valid_to=until, closed_by=statement.triple, reason=why)
-        same = next((at for at, run in enumerate(runs) if _is_open(run) and _says(run, statement.triple)), None)
+        same = next((at for at, run in enumerate(runs) if _is_open(run) and _repeats(run, statement)), None)
         if same is None:
             runs.append(Standing((statement,)))
         else:
@@ -210,13 +211,26 @@ def _is_open(fact: Standing) -> bool:
 
 
 def _agrees(fact: Standing, triple: Triple) -> bool:
-    """Whether a value of a slot that holds one is the same, told more or less fully: Lisbon and Lisbon, Portugal."""
-    one, other = (set(each.key[2].replace(",", " ").split()) for each in (fact.triple, triple))
-    return fact.triple.slot == triple.slot and (one <= other or other <= one)
+    """Whether a value of a slot that holds one is the same, told more or less fully: Lisbon and Lisbon, Portugal.
+
+    What is told more fully begins with what is told less fully, and goes on behind a comma; a name goes on with more
+    names. So New York is no York told more fully, nor a nurse manager a nurse.
+    """
+    short, long = sorted((fact.triple.key[2], triple.key[2]), key=len)
+    more = (",", " ") if triple.predicate == "name" else (",",)
+    return fact.triple.slot == triple.slot and (long == short or long.startswith(tuple(short + mark for mark in more)))
 
 
 def _says(fact: Standing, triple: Triple) -> bool:
     return fact.triple.key == triple.key
+
+
+def _repeats(fact: Standing, statement: Statement) -> bool:
+    """Whether a statement says what a fact says, and not of another time: a race in 2019 is not one in 2021."""
+    time = statement.time
+    times = [each.time for each in fact.statements if each.time is not None]
+    apart = time is not None and any(time.end <= each.start or each.end <= time.start for each in times)
+    return _says(fact, statement.triple) and not apart
 
 
 def _opposite(fact: Standing, denial: Triple) -> bool:

@@ -23,7 +23,11 @@ Action = Literal[
     "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "decay", "undo",
 ]  # fmt: skip
 
+LinkKind = Literal["possibly_supersedes", "conflict"]
+
 ACTIONS: tuple[Action, ...] = get_args(Action)
+LINKS: frozenset[Action] = frozenset(get_args(LinkKind))
+"""Decisions that say that two memories disagree, the newer first."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SOURCE_KINDS: tuple[Kind, ...] = get_args(WrittenKind)
 """What a recall looks at where it is not told: summaries and profiles repeat what these say."""
@@ -162,6 +166,23 @@ class ChangeSelection:
 
 
 EVERY_CHANGE = ChangeSelection()
+
+
+@dataclass(frozen=True, slots=True)
+class StandingLink:
+    """Two memories that disagree, as a decision says that nobody took back: both stay.
+
+    Attributes:
+        change_id: the decision's.
+        newer, older: ids of the two; `newer_row` and `older_row` are their rows.
+    """
+
+    change_id: str
+    kind: LinkKind
+    newer: str
+    older: str
+    newer_row: int
+    older_row: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from memory.model import (
     Memory,
     Recalled,
     Selection,
+    StandingLink,
     Uses,
     Votes,
 )
@@ -197,6 +198,14 @@ class Ledger(Protocol):
 
     def undone(self, namespace: str) -> frozenset[str]:
         """The digests of all decisions that were undone."""
+        ...
+
+    def links(self, namespace: str, memory_ids: Sequence[str], known_at: datetime | None = None) -> list[StandingLink]:
+        """The links that stand between one of these memories and another one, both still there, newest link first.
+
+        Args:
+            known_at: leaves out what was decided later.
+        """
         ...
 
     def counts(self, namespace: str) -> Counts:

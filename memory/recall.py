@@ -10,7 +10,7 @@ context: they are all that meets it. Where only procedures or rationales are ask
 before those that are as similar and did not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter
@@ -20,10 +20,11 @@ import numpy as np
 
 from memory.context import Context, TokenCounter, pack
 from memory.decay import NEVER_USED, DecaySettings, rank_nudge
+from memory.disagreeing import Disagrees, newer_first, said_of
 from memory.episodes import Episodes, LookUp, Told, Wanted, known_version
 from memory.indexing import Indexer
 from memory.ingest import check_text
-from memory.model import SOURCE_KINDS, Kind, Memory, Selection, Votes
+from memory.model import SOURCE_KINDS, Kind, Memory, Selection, StandingLink, Votes
 from memory.outcomes import TRIED_KINDS, tally, worth
 from memory.ports import Searchable, Store
 from memory.working import WorkingMemory
@@ -34,7 +35,7 @@ from recalld.core.config import Limits
 from recalld.core.errors import InvalidInput
 from recalld.core.ids import IdSource
 from recalld.core.scope import EVERYTHING, Scope
-from retrieval.corpus import Corpus, Memo, RowText
+from retrieval.corpus import Columns, Corpus, Memo, RowText
 from retrieval.filters import Filter
 from retrieval.passages import PASSAGE_BITS, Passage, key, passage_of, row_of, rows_of, split
 from retrieval.pipeline import Candidate, Pipeline
@@ -78,6 +79,7 @@ class Hit:
         passage: characters [start, end) of its text, the part that answers best; None for a memory of one passage.
         features: what its relevance was read from.
         event: what it tells, where the workspace answers the question with it.
+        disagrees_with: other memories that say otherwise, the newest link first.
     """
 
     memory: Memory
@@ -87,15 +89,17 @@ class Hit:
     passage: tuple[int, int] | None = None
     features: dict[str, float] = field(default_factory=dict)
     event: Event | None = None
+    disagrees_with: tuple[Disagrees, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """The answer to a question: hits, best first.
+    """The answer to a question: hits, best first, but for an older one that a newer one stands before.
 
     Attributes:
         relevant: whether anything here answers the question.
         pending: rows in scope whose vectors were not looked at, because they are not indexed yet.
+        newer: by id, memories beside the results that are newer than one of them and disagree with it.
     """
 
     recall_id: str
@@ -104,6 +108,7 @@ class Recall:
     pending: int
     took_ms: float
     explain: dict[str, Any] = field(default_factory=dict)
+    newer: Mapping[str, Memory] = field(default_factory=dict)
 
 
 class Recaller:
@@ -181,6 +186,7 @@ class Recaller:
         looked_up = self._look_up(store, who, question, selection)
         if looked_up is not None:
             hits = _with_looked_up(looked_up.told, hits)[: question.limit]
+        hits, newer = self._disagreeing(store, who.namespace, question, found.columns, hits)
         best = max((hit.relevance for hit in hits), default=0.0)
         # Where only episodes are asked for, the workspace has seen all of them.
         none = looked_up is not None and not looked_up.told and question.kinds == ("episode",)
@@ -192,6 +198,7 @@ class Recaller:
             len(found.pending) - len(newest),
             took_ms,
             self._explain(pipeline, asked, corpus, looked_up) if question.explain else {},
+            newer,
         )
 
     def _look_up(self, store: Store, who: Principal, question: Question, selection: Selection) -> LookUp | None:
@@ -200,6 +207,23 @@ class Recaller:
             return None
         wanted = Wanted(replace(selection, as_of=None), as_of=question.as_of)
         return self._episodes.look_up(store, who, wanted, question.query, question.now)
+
+    def _disagreeing(
+        self, store: Store, namespace: str, question: Question, columns: Columns, hits: list[Hit]
+    ) -> tuple[list[Hit], dict[str, Memory]]:
+        """The hits with what they disagree with, the newer before the older; and what is newer and not among them."""
+        by_id = {hit.memory.id: hit for hit in hits}
+        links = [
+            link
+            for link in store.links(namespace, list(by_id), question.known_at)
+            if all(each in by_id or _has(columns, row) for each, row in _ends(link))
+        ]
+        if not links:
+            return hits, {}
+        told = {each: replace(hit, disagrees_with=said_of(each, links)) for each, hit in by_id.items()}
+        rows = [link.newer_row for link in links if link.newer not in by_id]
+        newer = self._load(store, namespace, list(dict.fromkeys(rows)), question.known_at)
+        return [told[each] for each in newer_first(list(by_id), links)], {m.id: m for m in newer.values()}
 
     def _nudges(self, store: Store, namespace: str, rows: Sequence[int], now: datetime) -> dict[int, float]:
         """What votes and, where that is set, uses add to the score of those rows that have any."""
@@ -243,6 +267,7 @@ def context_of(answer: Recall, token_budget: int, counter: TokenCounter, state: 
     looked_up = [hit for hit in answer.results if hit.event is not None]
     hits = looked_up or answer.results
     block, said = (None, frozenset()) if state is None or looked_up else (state.block(), state.whole)
+    known = dict(answer.newer) | {hit.memory.id: hit.memory for hit in hits}
     return pack(
         [hit.memory for hit in hits],
         token_budget,
@@ -251,7 +276,24 @@ def context_of(answer: Recall, token_budget: int, counter: TokenCounter, state: 
         [hit.event for hit in hits],
         block,
         said,
+        {hit.memory.id: found for hit in hits if (found := _newer_than(hit, known))},
     )
+
+
+def _newer_than(hit: Hit, known: Mapping[str, Memory]) -> list[Memory]:
+    """The newer ones that it disagrees with, newest first."""
+    ids = dict.fromkeys(each.memory_id for each in hit.disagrees_with if each.newer)
+    return sorted((known[each] for each in ids), key=lambda one: (one.order_at, one.row), reverse=True)
+
+
+def _ends(link: StandingLink) -> tuple[tuple[str, int], tuple[str, int]]:
+    return (link.newer, link.newer_row), (link.older, link.older_row)
+
+
+def _has(columns: Columns, row: int) -> bool:
+    """Whether a row is among those that a question may look at."""
+    at = int(np.searchsorted(columns.rows, key(row)))
+    return at < len(columns.rows) and row_of(int(columns.rows[at])) == row
 
 
 def by_outcome(store: Store, hits: Sequence[Hit], known_at: datetime | None = None) -> list[Hit]:

@@ -148,7 +148,7 @@ def _begin(body: ChatIn, who: Principal, service: Service) -> Exchange:
     with service.read_store() as store:
         prepared = prepare(store, service.recaller, who, turn, model)
     if prepared.recall is not None:
-        note(service, who, turn.scope, prepared.recall)
+        note(service, who, turn.scope, prepared.recall, tuple(prepared.recall.newer))
     return Exchange(
         service, who, turn, prepared, model, body.settings(), started,
         (perf_counter() - started) * 1000,

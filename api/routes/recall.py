@@ -35,7 +35,7 @@ def context(body: ContextIn, who: Caller, service: ServiceDep) -> ContextOut:
     with service.read_store() as store:
         answer = service.recaller.recall(store, who, question)
         state = _state(service, store, who, body, budget)
-    note(service, who, question.scope, answer)
+    note(service, who, question.scope, answer, tuple(answer.newer))
     return ContextOut.of(context_of(answer, budget, counter, state), answer)
 
 
@@ -70,7 +70,7 @@ def ask(service: ServiceDep, who: Principal, question: Question) -> Recall:
     return answer
 
 
-def note(service: ServiceDep, who: Principal, scope: Scope, answer: Recall) -> None:
-    """Keep which memories were given, for feedback."""
-    ids = tuple(hit.memory.id for hit in answer.results)
+def note(service: ServiceDep, who: Principal, scope: Scope, answer: Recall, beside: tuple[str, ...] = ()) -> None:
+    """Keep which memories were given, for feedback: the results, and what a context may show beside them."""
+    ids = (*(hit.memory.id for hit in answer.results), *beside)
     service.recall_log.add(who.namespace, answer.recall_id, service.clock.now(), scope.within(who.bound), ids)

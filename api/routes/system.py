@@ -6,7 +6,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from api.deps import Caller, ServiceDep
 from api.metrics import Metrics
-from api.schemas import HealthOut, ReadyOut, StatsOut
+from api.schemas_system import HealthOut, ReadyOut, StatsOut
 from recalld import __version__
 from recalld.core.access import DEFAULT_NAMESPACE
 from recalld.core.errors import IndexDamaged

@@ -175,6 +175,22 @@ class Passage(Model):
     end: int
 
 
+class Disagrees(Model):
+    """Another memory that says otherwise, as a rule found: it may be wrong, and both stay.
+
+    Attributes:
+        memory_id: the other one, whether or not it is a result too.
+        kind: `possibly_supersedes` (another value) or `conflict` (one denies the other).
+        newer: whether the other one is the newer of the two.
+        change_id: the decision, which `undo` takes back.
+    """
+
+    memory_id: str
+    kind: str
+    newer: bool
+    change_id: str
+
+
 class Hit(Model):
     """One recalled memory.
 
@@ -183,6 +199,7 @@ class Hit(Model):
         relevance: a calibrated probability in [0, 1] that it answers the query.
         signals: what the score is made of.
         passage: of a long text, the part that answers best; None: all of it.
+        disagrees_with: memories that say otherwise; of two results that disagree, the newer stands before the older.
     """
 
     memory: Memory
@@ -190,6 +207,7 @@ class Hit(Model):
     relevance: float
     signals: dict[str, Any] | None = None
     passage: Passage | None = None
+    disagrees_with: tuple[Disagrees, ...] = ()
 
 
 class Recall(Model):

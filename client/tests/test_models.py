@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from recalld_client import Chat, Memory, Passage, Recall, calls
+from recalld_client import Chat, Disagrees, Memory, Passage, Recall, calls
 from recalld_client.models import Readiness
 
 MEMORY = {
@@ -44,11 +44,14 @@ def test_a_recall_is_its_hits_and_can_still_be_dumped():
     hits = [{"memory": MEMORY | {"id": f"mem_{n}"}, "score": n, "relevance": 0.5} for n in (2, 1)]
     hits[0] |= {"passage": {"start": 3, "end": 9}}
     hits[1] |= {"passage": None}
+    other = {"memory_id": "mem_1", "kind": "conflict", "newer": False, "change_id": "chg_1"}
+    hits[0] |= {"disagrees_with": [other]}
     told = {"recall_id": "rec_1", "results": hits, "relevant": True, "pending": 3, "took_ms": 4}
     recall = calls.read_model(Recall, json.dumps(told))
     assert [hit.memory.id for hit in recall] == ["mem_2", "mem_1"]
     assert (recall[1].score, recall[-1], len(recall)) == (1.0, recall[1], 2)
     assert (recall[0].passage, recall[1].passage) == (Passage(start=3, end=9), None)
+    assert (recall[0].disagrees_with, recall[1].disagrees_with) == ((Disagrees(**other),), ())
     assert Recall.model_validate(recall.model_dump()) == recall
     assert json.loads(recall.model_dump_json())["results"][0]["memory"]["id"] == "mem_2"
     assert repr(recall).startswith("Recall(recall_id='rec_1', results=(Hit(")

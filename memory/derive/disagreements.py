@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from memory.derive.clauses import Clause, clauses, readable
+from memory.model import LinkKind
 from retrieval.analysis import STOP_WORDS, terms
 
 ValueKind = Literal["money", "percent", "clock", "date", "count"]
@@ -73,7 +74,7 @@ class Said:
 class Disagreement:
     """Two turns, the newer first, and the share of weight that they have in common."""
 
-    kind: Literal["possibly_supersedes", "conflict"]
+    kind: LinkKind
     newer: str
     older: str
     share: float

@@ -5,15 +5,48 @@ erased, and a change of which nothing is left is in no scope but the whole names
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, literal, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    text,
+    update,
+)
 
-from memory.model import Change, ChangeSelection
+from memory.model import LINKS, Change, ChangeSelection, StandingLink
 from memory.store.tables import change_memories, changes, memories
+from recalld.core.db import UtcTime
 from recalld.core.scope import Scope
 
 CHUNK = 500
+# CROSS JOIN keeps SQLite to this order: from the memories to their changes, never through all of a namespace's.
+_LINKS = text("""
+SELECT DISTINCT c.number, c.id, c.action, newer.id AS newer, older.id AS older,
+  newer.row AS newer_row, older.row AS older_row
+FROM change_memories mine
+CROSS JOIN changes c ON c.number = mine.change_number
+CROSS JOIN change_memories first ON first.change_number = c.number AND first.place = 0
+CROSS JOIN change_memories second ON second.change_number = c.number AND second.place = 1
+CROSS JOIN memories newer ON newer.id = first.memory_id AND newer.namespace = c.namespace
+CROSS JOIN memories older ON older.id = second.memory_id AND older.namespace = c.namespace
+WHERE mine.memory_id IN :ids AND c.namespace = :namespace AND c.action IN :actions AND c.undone_by IS NULL
+  AND (:known_at IS NULL OR c.at <= :known_at)
+""").bindparams(
+    bindparam("ids", expanding=True),
+    bindparam("actions", sorted(LINKS), expanding=True),
+    bindparam("known_at", type_=UtcTime),
+)
 
 
 def record(connection: Connection, change: Change) -> None:
@@ -79,6 +112,20 @@ def undone(connection: Connection, namespace: str) -> frozenset[str]:
     c = changes.c
     taken_back = (c.namespace == namespace, c.digest.is_not(None), c.undone_by.is_not(None))
     return frozenset(connection.scalars(select(c.digest).where(*taken_back)))
+
+
+def links(
+    connection: Connection, namespace: str, memory_ids: Sequence[str], known_at: datetime | None
+) -> list[StandingLink]:
+    """See `memory.ports.Ledger.links`."""
+    found = {
+        row.number: StandingLink(row.id, row.action, row.newer, row.older, row.newer_row, row.older_row)
+        for start in range(0, len(memory_ids), CHUNK)
+        for row in connection.execute(
+            _LINKS, {"namespace": namespace, "ids": memory_ids[start : start + CHUNK], "known_at": known_at}
+        )
+    }
+    return [found[number] for number in sorted(found, reverse=True)]
 
 
 def _in_scope(scope: Scope) -> list[ColumnElement[bool]]:

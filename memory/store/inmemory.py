@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,14 +17,17 @@ from memory.ingest import lexical_terms, row_traits
 from memory.lifecycle import close, held_at
 from memory.model import (
     EVERY_CHANGE,
+    LINKS,
     Change,
     ChangeSelection,
     Deriver,
     Erased,
+    LinkKind,
     Loose,
     Memory,
     Recalled,
     Selection,
+    StandingLink,
     Uses,
     Votes,
 )
@@ -291,6 +294,24 @@ class InMemoryStore:
             for each in self._state.changes
             if each.namespace == namespace and each.digest is not None and each.undone_by is not None
         )
+
+    def links(self, namespace: str, memory_ids: Sequence[str], known_at: datetime | None = None) -> list[StandingLink]:
+        rows = {memory.id: memory.row for memory in self._of(namespace)}
+        standing = [
+            change
+            for change in reversed(self._state.changes)
+            if (change.namespace, change.undone_by) == (namespace, None)
+            and change.action in LINKS
+            and len(change.memory_ids) == 2
+            and rows.keys() >= set(change.memory_ids)
+            and not set(memory_ids).isdisjoint(change.memory_ids)
+            and (known_at is None or change.at <= known_at)
+        ]
+        return [
+            StandingLink(change.id, cast(LinkKind, change.action), newer, older, rows[newer], rows[older])
+            for change in standing
+            for newer, older in [change.memory_ids]
+        ]
 
     def counts(self, namespace: str) -> Counts:
         mine = self._of(namespace)

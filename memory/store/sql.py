@@ -31,7 +31,18 @@ from sqlalchemy import cast as sql_cast
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import close
-from memory.model import EVERY_CHANGE, Change, ChangeSelection, Erased, Memory, Recalled, Selection, Uses, Votes
+from memory.model import (
+    EVERY_CHANGE,
+    Change,
+    ChangeSelection,
+    Erased,
+    Memory,
+    Recalled,
+    Selection,
+    StandingLink,
+    Uses,
+    Votes,
+)
 from memory.ports import Counts, OutboxEntry, Searchable
 from memory.store import changes_sql, feedback_sql, fulltext, removal_sql, sessions_sql
 from memory.store.column_cache import ColumnCache, direct, mark_of
@@ -40,14 +51,7 @@ from memory.store.filters_sql import conditions, exact_scope_conditions, slot_co
 from memory.store.postings import PostingCache
 from memory.store.removal_sql import chunks
 from memory.store.rows import deriver_of, memory_of, values_of
-from memory.store.tables import (
-    memories,
-    outbox,
-    recall_memories,
-    recalls,
-    sources,
-    versions,
-)
+from memory.store.tables import memories, outbox, recall_memories, recalls, sources, versions
 from recalld.core.scope import SCOPE_FIELDS, Scope
 from retrieval.passages import PASSAGE_BITS, rows_of
 from retrieval.ports import LexicalIndex
@@ -300,6 +304,9 @@ class SqlStore(DerivedRows):
 
     def undone(self, namespace: str) -> frozenset[str]:
         return changes_sql.undone(self._connection, namespace)
+
+    def links(self, namespace: str, memory_ids: Sequence[str], known_at: datetime | None = None) -> list[StandingLink]:
+        return changes_sql.links(self._connection, namespace, memory_ids, known_at)
 
     def counts(self, namespace: str) -> Counts:
         m = memories.c

@@ -107,6 +107,8 @@ def recall(query: str, namespace: str | None, as_json: bool, explain: bool, **gi
         show(
             f"[bold]{hit['relevance']:.2f}[/] {when} {plain(who)}: {plain(memory['text'][:300])} [dim]{memory['id']}[/]"
         )
+        for other in hit["disagrees_with"]:
+            show(f"     [yellow]disagrees with[/] {'a newer' if other['newer'] else 'an older'} {other['memory_id']}")
         if explain:
             show("     " + ", ".join(f"{name} {value:+.2f}" for name, value in hit["signals"].items()))
     show(f"[dim]{answer['took_ms']:.1f} ms, {answer['pending']} pending[/]")

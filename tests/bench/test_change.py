@@ -1,6 +1,8 @@
 """Pairs, links and supersedes of a small chat whose answers are known."""
 
-from bench.change import closed_facts, links_on, name_of
+import json
+
+from bench.change import ALIKE, closed_facts, false_merges, links_on, name_of
 from bench.datasets import Conversation, Question, Turn
 from bench.facts import digest
 from tests.conftest import NOW
@@ -36,3 +38,20 @@ def test_a_supersede_is_named_by_what_it_closed() -> None:
     (closed,) = closed_facts(CHAT)
     assert (closed.triple.object, closed.closed_by and closed.closed_by.object) == ("Porto", "Lisbon")
     assert name_of("chat", closed) == ("chat", "3", digest(closed.statements[-1]))
+
+
+def test_a_pair_is_merged_where_a_fact_rests_on_both_or_a_turn_is_gone() -> None:
+    same = {"kind": "object", "said": ["I love tea.", "Today I love tea!"]}
+    apart = {"kind": "object", "said": ["I love tea.", "I love iced tea."]}
+    nothing = {"kind": "name", "said": ["Hm.", "Hm?"]}
+    told = false_merges([same, apart, nothing])
+    assert (told["pairs"], told["read"], told["merged"], told["which"]) == (3, 2, 1, [same["said"]])
+    assert told["by kind"] == {"object": 2, "name": 1}
+
+
+def test_no_pair_that_looks_alike_is_merged() -> None:
+    pairs = json.loads(ALIKE.read_text(encoding="utf-8"))
+    assert len({tuple(pair["said"]) for pair in pairs}) == 200
+    told = false_merges(pairs)
+    assert told["which"] == []
+    assert told["read"] >= 195

@@ -181,3 +181,27 @@ def test_the_cost_of_reading_in_batches_stands_beside_a_turn_a_call(tmp_path: Pa
     assert "index 3.0 MB" in told
     assert "| locomo (words) | 100 | segments | 12 | 3,456 | 789 |" in told
     assert "| locomo (words) | 100 | one a turn | 98 | 3,456 | 789 |" in told
+
+
+def test_both_layers_stand_under_each_other(tmp_path: Path) -> None:
+    names = ("recall@10", "ndcg@10", "coverage@500", "coverage@1000", "coverage@2000")
+    metrics = dict(zip(names, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True)) | {"n": 9}
+    kinds = ("newest first", "older first, or alone", "that is said")
+    order = {f"{name}@{budget}": 0.25 for name in kinds for budget in (500, 1000, 2000)} | {"n": 37}
+    told = {
+        "layers": {"off": metrics, "on": metrics},
+        "recall_ms": {layer: {"p50": 12.34} for layer in ("off", "on")},
+        "knowledge_update": {"off": order, "on": order},
+    }
+    write(tmp_path, "coverage", {"beam-100K": told})
+    shown = figures(tmp_path)
+    assert "| beam-100K (9), on | 0.100 | 0.200 | 0.300 | 0.400 | 0.500 | 12.3 ms |" in shown
+    assert "| 1,000 | on | 0.25 | 0.25 | 0.25 |" in shown
+    assert "Of 37 questions" in shown
+
+
+def test_false_merges_are_told_beside_the_links(tmp_path: Path) -> None:
+    links = {"pairs": 37, "share found": 0.5, "false per 1,000 user turns": 35.6}
+    beam = {"possibly_supersedes": links, "conflict": links}
+    write(tmp_path, "change", {"beam-100K": beam, "false merges": {"pairs": 200, "merged": 3}})
+    assert "Of 200 pairs of turns that look alike and say different things, 3 were merged." in figures(tmp_path)

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from memory.ingest import lexical_terms
 from memory.lifecycle import new_version, set_state
-from memory.model import Change, Deriver, Erased, Item, Memory, Recalled, Selection, Votes
+from memory.model import Change, Deriver, Erased, Item, Memory, Recalled, Selection, StandingLink, Votes
 from memory.ports import Counts, OutboxEntry, Store
 from memory.store.inmemory import InMemoryStore
 from memory.store.sql import SqlStore
@@ -185,6 +185,11 @@ class Twins(RuleBasedStateMachine):
         number = self.number()
         self.both("record_change", Change(f"chg_{number}", namespace, "update", "why not", tuple(ids), NOW))
         self.both("record_recall", namespace, f"rec_{number}", NOW, Scope("ann"), ids)
+        if len(ids) == 2:
+            at = NOW + timedelta(seconds=number)
+            self.both("record_change", Change(f"chg_l{number}", namespace, "conflict", "why not", tuple(ids), at))
+            if self.decide(data):
+                self.both("mark_undone", namespace, f"chg_l{number}", f"chg_{number}")
 
     @precondition(lambda self: self.made)
     @rule(data=st.data(), number=st.integers(1, 9), useful=st.sampled_from([True, True, False, None]))
@@ -235,6 +240,8 @@ class Twins(RuleBasedStateMachine):
                 self.both("session_turns", namespace, scope, NOW, 3)
                 self.both(partial(_lasting, namespace, scope))
             self.both("changes", namespace, 3)
+            self.both("links", namespace, ids[:4])
+            self.both("links", namespace, ids, NOW + timedelta(seconds=6))
             self.both("counts", namespace)
             self.both("feedback", namespace)
             for memory_id in ids[:3]:
@@ -609,6 +616,43 @@ def test_changes_come_newest_first_with_their_memories_in_order(stores: Stores) 
             store.record_change(change)
         store.record_change(replace(told[0], id="chg_9", namespace="other"))
         assert store.changes("default", 2) == [told[2], told[1]]
+
+
+def test_links_stand_between_memories_that_are_there_until_they_are_undone(stores: Stores) -> None:
+    one, two, three = insert(stores, make_memory(1), make_memory(2), make_memory(3))
+    later = NOW + timedelta(hours=1)
+    with stores.write() as store:
+        elsewhere = store.insert("other", [make_memory(4, namespace="other")])[0]
+        for number, (action, about, at) in enumerate(
+            (
+                ("conflict", (two.id, one.id), NOW),
+                ("possibly_supersedes", (three.id, two.id), later),
+                ("merge", (three.id, one.id), NOW),
+                ("conflict", (elsewhere.id, one.id), NOW),
+                ("conflict", ("mem_nobody", one.id), NOW),
+                ("conflict", (three.id, one.id), NOW),
+            )
+        ):
+            store.record_change(Change(f"chg_{number}", "default", action, "", about, at))  # type: ignore[arg-type]
+        store.mark_undone("default", "chg_5", "chg_6")
+        first = StandingLink("chg_0", "conflict", two.id, one.id, two.row, one.row)
+        second = StandingLink("chg_1", "possibly_supersedes", three.id, two.id, three.row, two.row)
+        assert store.links("default", [one.id, two.id, three.id]) == [second, first]
+        assert store.links("default", [one.id]) == [first]
+        assert store.links("default", [two.id], NOW) == [first]
+        assert store.links("default", []) == store.links("other", [one.id, elsewhere.id]) == []
+        store.mark_undone("default", "chg_5", None)
+        assert [link.change_id for link in store.links("default", [one.id])] == ["chg_5", "chg_0"]
+        store.erase("default", [two.id])
+        assert [link.change_id for link in store.links("default", [one.id, two.id, three.id])] == ["chg_5"]
+
+
+def test_links_of_more_memories_than_a_statement_takes_are_told_once(stores: Stores) -> None:
+    kept = insert(stores, *(make_memory(number) for number in range(1, 1202)))
+    with stores.write() as store:
+        store.record_change(Change("chg_1", "default", "conflict", "", (kept[-1].id, kept[0].id), NOW))
+        [link] = store.links("default", [memory.id for memory in kept])
+        assert (link.newer_row, link.older_row) == (kept[-1].row, kept[0].row)
 
 
 def test_a_recall_is_known_in_its_namespace_with_its_scope_and_order(stores: Stores) -> None:

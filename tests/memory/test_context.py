@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import retrieval
-from memory.context import TOKENS_OF_A_CUT_MIN, TokenCounter, pack, render, tag
+from memory.context import TOKENS_OF_A_CUT_MIN, Block, TokenCounter, pack, render, tag
 from memory.model import Memory
 from retrieval.encode_hash import HashEncoder
 from tests.conftest import NOW, make_memory
@@ -176,3 +176,92 @@ def test_long_memories_are_packed_in_time() -> None:
     started = time.perf_counter()
     assert pack(found, 2000, COUNTERS["wordpiece"]).tokens > 1900
     assert time.perf_counter() - started < 10.0
+
+
+# --- memories that disagree
+
+
+def doubted(older: str = "a b c", newer: str = "d e f") -> tuple[Memory, Memory]:
+    return make_memory(1, older), make_memory(2, newer)
+
+
+def test_a_memory_that_a_newer_one_disagrees_with_is_followed_by_a_line_that_cites_both() -> None:
+    old, new = doubted()
+    packed = pack([new, old], 99, WORDS, newer={old.id: [new]})
+    assert packed.text == "[0002] d e f\n[0001] a b c\n[0001] disagrees with [0002], which is newer\n"
+    assert [block.memory_ids for block in packed.blocks] == [(new.id,), (old.id,), (old.id, new.id)]
+    assert packed.tokens == WORDS.count(packed.text)
+
+
+@pytest.mark.parametrize(
+    ("budget", "lines"),
+    [
+        (15, ["[0002] d e f", "[0001] a b c", "[0001] disagrees with [0002], which is newer"]),
+        (14, ["[0001] a b c", "[0001] disagrees with a newer memory that is not shown"]),
+        (13, []),
+    ],
+)
+def test_a_newer_one_that_was_not_recalled_is_brought_in_where_there_is_room(budget: int, lines: list[str]) -> None:
+    old, new = doubted()
+    packed = pack([make_memory(9, "x"), old], budget + 2, WORDS, newer={old.id: [new]})
+    assert packed.text.splitlines()[1:] == lines
+
+
+def test_what_the_working_memory_says_is_shown_and_what_was_too_long_is_not() -> None:
+    old, new = doubted()
+    state = Block("[0002] value: d e f\n", (new.id,), 5)
+    packed = pack([new, old], 20, WORDS, state=state, said=frozenset({new.id}), newer={old.id: [new]})
+    assert packed.text.splitlines()[1:] == ["[0001] a b c", "[0001] disagrees with [0002], which is newer"]
+    old, long = doubted(newer="d " * 50)
+    packed = pack([make_memory(9, "x"), long, old], 30, WORDS, newer={old.id: [long]})
+    assert packed.text.splitlines()[1:] == ["[0001] a b c", "[0001] disagrees with a newer memory that is not shown"]
+    assert packed.blocks[-1].memory_ids == (old.id, long.id)
+
+
+def test_of_several_newer_ones_the_newest_are_brought_in_as_far_as_they_fit() -> None:
+    old, new, newest = make_memory(1, "a"), make_memory(2, "b " * 20), make_memory(3, "c")
+    newer = {old.id: [newest, new]}
+    assert pack([old], 99, WORDS, newer=newer).text.splitlines()[-1] == (
+        "[0001] disagrees with [0003] [0002], which are newer"
+    )
+    assert pack([old], 15, WORDS, newer=newer).text.splitlines() == [
+        "[0003] c", "[0001] a", "[0001] disagrees with [0003], which is newer",
+    ]  # fmt: skip
+
+
+def test_a_first_block_is_cut_with_room_for_its_doubt_and_without_it_where_there_is_none() -> None:
+    old, new = doubted("word " * 100, "other " * 100)
+    for budget, lines in ((40, 2), (34, 2), (33, 1), (TOKENS_OF_A_CUT_MIN, 1), (TOKENS_OF_A_CUT_MIN - 1, 0)):
+        packed = pack([old], budget, WORDS, newer={old.id: [new]})
+        assert (len(packed.blocks), packed.tokens) == (lines, budget if lines else 0)
+    assert pack([old], 40, WORDS, newer={old.id: [new]}).text.endswith(
+        " …\n[0001] disagrees with a newer memory that is not shown\n"
+    )
+
+
+@pytest.mark.parametrize("counter", COUNTERS.values(), ids=COUNTERS)
+@given(found=memories, budget=st.integers(1, 300), data=st.data())
+def test_the_budget_holds_with_doubts_and_each_follows_its_memory(
+    counter: TokenCounter, found: list[Memory], budget: int, data: st.DataObject
+) -> None:
+    found = list({memory.id: memory for memory in found}.values())
+    recalled = found[: data.draw(st.integers(0, len(found)))]
+    newer = {
+        memory.id: [data.draw(st.sampled_from([each for each in found if each != memory]))]
+        for memory in recalled
+        if len(found) > 1 and data.draw(st.booleans())
+    }
+    context = pack(recalled, budget, counter, newer=newer)
+    assert context.tokens == (counter.count(context.text) if context.text else 0) <= budget
+    assert context.text == "".join(block.text for block in context.blocks)
+    assert all(len(block.text.splitlines()) == 1 for block in context.blocks)
+    for before, block in zip(context.blocks, context.blocks[1:], strict=False):
+        if len(block.memory_ids) > 1:
+            assert before.memory_ids == block.memory_ids[:1]
+
+
+def test_a_counter_that_counts_more_for_the_whole_takes_a_doubt_with_its_memory() -> None:
+    squared = TokenCounter("squared", lambda text: text.count("\n") ** 2 * 5)
+    old, new = doubted()
+    packed = pack([new, old], 30, squared, newer={old.id: [new]})
+    assert packed.text == "[0002] d e f\n"

@@ -301,3 +301,16 @@ def test_consolidation_learns_what_is_new_and_is_then_done(service: Service) -> 
         assert facts(store) == [("lives in", "Lisbon", "active", ""), ("lives in", "Porto", "superseded", "2026-03-22")]
         seen = service.consolidator.seen(store, "default")
         assert store.newest_change("default") == seen
+
+
+def test_two_races_in_two_years_are_two_facts_however_often_they_are_told(
+    stores: Stores, knowledge: Knowledge, log: ChangeLog
+) -> None:
+    first, second = turn(1, "I ran the marathon in 2019."), turn(2, "I ran the marathon in 2021.")
+    with stores.write() as store:
+        learn(store, knowledge, first)
+        learn(store, knowledge, second)
+        assert knowledge.learn(store, "default", [first, second]) == []
+        learn(store, knowledge, turn(3, "I ran the marathon in May 2021."))
+        found = store.select("default", Selection(kinds=("fact",)), NOW, 9)
+        assert sorted(fact.sources for fact in found) == [(first.id,), (second.id, turn(3, "").id)]

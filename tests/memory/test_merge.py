@@ -1,7 +1,9 @@
 """What stands is a function of the set of statements: any order and any grouping of their arrival gives the same."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -195,3 +197,38 @@ def test_any_batches_in_any_order_leave_the_same_in_the_store(
         for one in reconcile(settle(said), stored, GROUND, NOW, lambda: ids.new("mem"))
         if one.action in ("possibly_supersedes", "conflict")
     ]
+
+
+@pytest.mark.parametrize(
+    ("predicate", "less", "more", "same"),
+    [
+        (HOME, "Lisbon", "Lisbon, Portugal", True),
+        (HOME, "York", "New York", False),
+        (HOME, "Lisbon", "Lisbon Falls", False),
+        (HOME, "Paris, Texas", "Paris, France", False),
+        ("works as", "a nurse", "a nurse manager", False),
+        ("name", "Ann", "Ann Lee", True),
+        ("name", "Lee", "Ann Lee", False),
+        ("name", "Jo", "Joanna", False),
+        (HOME, "東京", "東京都", False),
+    ],
+)
+def test_only_what_goes_on_behind_the_same_words_is_the_same_value(
+    predicate: str, less: str, more: str, same: bool
+) -> None:
+    for first, second in ((less, more), (more, less)):
+        facts = settle([say(1, first, predicate), say(2, second, predicate)]).facts
+        assert [fact.sources for fact in facts] == ([("mem_001", "mem_002")] if same else [("mem_001",), ("mem_002",)])
+
+
+def year(number: int) -> Interval:
+    return Interval(datetime(number, 1, 1, tzinfo=UTC), datetime(number + 1, 1, 1, tzinfo=UTC), "year")
+
+
+def test_what_happened_at_another_time_is_another_fact() -> None:
+    ran = partial(say, object_="the marathon", predicate="ran")
+    may = Interval(datetime(2019, 5, 1, tzinfo=UTC), datetime(2019, 6, 1, tzinfo=UTC), "month")
+    said = [ran(1, time=year(2019)), ran(2, time=year(2021)), ran(3, time=may), ran(4), ran(5, time=year(2021))]
+    for order in permutations(said):
+        facts = settle(order).facts
+        assert [fact.sources for fact in facts] == [("mem_001", "mem_003", "mem_004"), ("mem_002", "mem_005")]

@@ -14,7 +14,7 @@ from recalld.llm.scripted import ScriptedModel
 from tests.api.conftest import Json, Running, add, problem
 from tests.conftest import NOW, SetClock, TurnedEncoder, long_text
 
-HIT = {"memory", "score", "relevance", "signals", "passage"}
+HIT = {"memory", "score", "relevance", "signals", "passage", "disagrees_with"}
 LISBON, PIANO, DOCUMENT = "I moved to Lisbon in March.", "My sister plays the piano.", "A guide to Lisbon"
 
 
@@ -298,3 +298,50 @@ def test_ids_have_their_form_when_no_test_makes_them(start: Callable[..., Runnin
     assert is_id("mem", memory["id"])
     assert is_id("rec", recall(client, "note")["recall_id"])
     assert is_id("era", client.delete(f"/v1/memories/{memory['id']}").json()["id"])
+
+
+def disagreeing(run: Running) -> tuple[Json, Json]:
+    """Two turns of Ann's that a consolidation links."""
+    said = ("I met Kyle at a sneaker expo in 2018.", "I've never met Kyle or been to a sneaker expo.")
+    client = run.client()
+    old, new = (add(client, text, role="user", scope={"user_id": "ann", "session_id": "s1"})[0] for text in said)
+    client.post("/v1/consolidations", json={})
+    while run.service.job_runner().advance():
+        pass
+    return old, new
+
+
+def test_turns_that_disagree_say_so_until_that_is_undone(run: Running) -> None:
+    old, new = disagreeing(run)
+    client = run.client()
+    body = recall(client, "Who is Kyle, whom I met in 2018?")
+    [made] = client.get("/v1/changes", params={"kind": "conflict"}).json()["items"]
+    told = {hit["memory"]["id"]: hit["disagrees_with"] for hit in body["results"]}
+    about = {"kind": "conflict", "change_id": made["id"]}
+    assert list(told) == [new["id"], old["id"]]
+    assert told[old["id"]] == [{"memory_id": new["id"], "newer": True} | about]
+    assert told[new["id"]] == [{"memory_id": old["id"], "newer": False} | about]
+    packed = context(client, "Who is Kyle, whom I met in 2018?")
+    assert [block["memory_ids"] for block in packed["blocks"]] == [[new["id"]], [old["id"]], [old["id"], new["id"]]]
+    assert packed["text"].splitlines()[-1].endswith(f"disagrees with [{new['id'][-4:].lower()}], which is newer")
+    assert packed["tokens"] == sum(block["tokens"] for block in packed["blocks"])
+    client.post(f"/v1/changes/{made['id']}/undo")
+    assert [hit["disagrees_with"] for hit in recall(client, "Kyle?")["results"]] == [[], []]
+    assert "disagrees with" not in context(client, "Kyle?")["text"]
+
+
+def test_what_a_context_brings_in_can_be_voted_on(run: Running) -> None:
+    old, new = disagreeing(run)
+    client = run.client()
+    packed = context(client, "Whom did I meet in 2018?", limit=1)
+    assert [block["memory_ids"][0] for block in packed["blocks"]] in ([new["id"]], [new["id"], old["id"], old["id"]])
+    vote = {"recall_id": packed["recall_id"], "memory_id": new["id"], "useful": True}
+    assert client.post("/v1/feedback", json=vote).status_code == 200
+
+
+def test_a_key_of_another_user_or_namespace_is_told_nothing_of_it(run: Running) -> None:
+    old, new = disagreeing(run)
+    for key in (run.key("south"), run.key(user_id="bob")):
+        assert recall(run.client(key), "Kyle")["results"] == []
+    both = recall(run.client(run.key(user_id="ann")), "Kyle")["results"]
+    assert [hit["disagrees_with"][0]["memory_id"] for hit in both] == [old["id"], new["id"]]
