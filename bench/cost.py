@@ -156,7 +156,7 @@ def read_by_script(turns: Sequence[Turn], counter: TokenCounter, encoder: str, a
             _write(service, some)
             if not alone:
                 service.indexer.apply_all()
-            consolidate(service)
+            consolidate(service, DEFAULT_NAMESPACE)
         for job in _jobs(service):
             total.update(_counts(job))
         service.close()

@@ -60,8 +60,8 @@ def cost(results: Mapping[str, Any]) -> str:
         return lines[0]
     lines += [
         "",
-        "With facts by a model besides, in batches of whole segments or one turn a call; calls and tokens counted with a"
-        " scripted model that always replies validly, by a real tokenizer:",
+        "With facts by a model besides, in batches of whole segments or one turn a call; calls and tokens counted with"
+        " a scripted model that always replies validly, by a real tokenizer:",
         "",
         "| | turns | reading | calls | prompt tokens | reply tokens |",
         "|---|---|---|---|---|---|",
