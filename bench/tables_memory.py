@@ -1,4 +1,4 @@
-"""README's tables of ingest, working memory and cost; see `bench.tables`."""
+"""README's tables of ingest, working memory and cost; see `bench.tables`. What an older file lacks is left out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,11 +26,14 @@ def noise(results: Mapping[str, Any]) -> str:
 def flat_prompt(results: Mapping[str, Any]) -> str:
     """Tokens by turn, and what contexts cite."""
     cited = results["evidence cited"]
+    recall = ""
+    if "recall@10, without" in cited:
+        told = (cited["recall@10, with state"], cited["recall@10, without"])
+        recall = f" Recall@10 with working memory and without: {told[0]:.3f} and {told[1]:.3f}."
     lines = [
         f"**Tokens of a prompt**, context of {results['budget']:,} tokens with the session's working memory, and the"
-        f" last turn, beside all turns so far; means. Recall@10 with working memory and without:"
-        f" {cited['recall@10, with state']:.3f} and {cited['recall@10, without']:.3f}; evidence that the contexts cite:"
-        f" {cited['with state']:.3f} and {cited['without']:.3f} ({cited['n']:,} questions)",
+        f" last turn, beside all turns so far; means.{recall} Evidence that such contexts cite, with working memory and"
+        f" without: {cited['with state']:.3f} and {cited['without']:.3f} ({cited['n']:,} questions)",
         "",
         "| turn | conversations | working memory | prompt | longest prompt | whole history |",
         "|---|---|---|---|---|---|",
@@ -51,8 +54,14 @@ def cost(results: Mapping[str, Any]) -> str:
     lines = [
         f"**What 1,000 turns cost** by default, BEAM 500K ({rules['turns']:,} turns): {each['calls']} calls of a"
         f" language model, {each['cpu s']:.0f} s of processor time, {each['wall s']:.0f} s of wall time"
-        f" ({each['wall s, writing and indexing']:.0f} s of it writing and indexing); {layers}. With facts by a model"
-        " besides, calls and tokens counted with a scripted model that always replies validly, by the tokenizer named:",
+        f" ({each['wall s, writing and indexing']:.0f} s of it writing and indexing); {layers}.",
+    ]
+    if "scripted" not in results:
+        return lines[0]
+    lines += [
+        "",
+        "With facts by a model besides, in batches of whole segments or one turn a call; calls and tokens counted with"
+        " a scripted model that always replies validly, by a real tokenizer:",
         "",
         "| | turns | reading | calls | prompt tokens | reply tokens |",
         "|---|---|---|---|---|---|",

@@ -168,6 +168,8 @@ def test_ingest_and_working_memory_have_their_figures(tmp_path: Path) -> None:
     assert "| 1,000 | 2 | 120 | 1,050 | 1,099 | 91,234 |" in told
     assert "0.800 and 0.810" in told
     assert "0.820 and 0.830 (50 questions)" in told
+    write(tmp_path, "flat_prompt", flat | {"evidence cited": {"with state": 0.82, "without": 0.83, "n": 50}})
+    assert "Recall@10" not in figures(tmp_path)
 
 
 def test_the_cost_of_reading_in_batches_stands_beside_a_turn_a_call(tmp_path: Path) -> None:
@@ -181,6 +183,8 @@ def test_the_cost_of_reading_in_batches_stands_beside_a_turn_a_call(tmp_path: Pa
     assert "index 3.0 MB" in told
     assert "| locomo (words) | 100 | segments | 12 | 3,456 | 789 |" in told
     assert "| locomo (words) | 100 | one a turn | 98 | 3,456 | 789 |" in told
+    write(tmp_path, "cost", {"rules": rules})
+    assert "by a real tokenizer" not in figures(tmp_path)
 
 
 def test_both_layers_stand_under_each_other(tmp_path: Path) -> None:
