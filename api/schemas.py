@@ -266,7 +266,7 @@ class DisagreesOut(Output):
 
 class HitOut(Output):
     """A recalled memory: `score` orders within this recall, `relevance` is a probability in [0, 1]. A newer memory that
-    disagrees with an older one has taken its place before it, and each keeps its score."""
+    disagrees with an older one and is about as relevant stands right before it, and each keeps its score."""
 
     memory: MemoryOut
     score: float

@@ -9,8 +9,8 @@ Supersedes are made by `memory.merge` from facts, per user; `bench/labels/supers
 right, by its turn and digest.
 
 False merges: 200 pairs of turns that look alike and say different things (`bench/labels/false_merges.json`: another
-object, name, number or time, or the denial) are written as a caller does and learnt from. A pair is merged falsely where
-one of its turns is gone or changed, or where one fact rests on both.
+object, name, number or time, or the denial) are written as a caller does and learnt from. A pair is merged falsely
+where one of its turns is gone or changed, or where one fact rests on both.
 """
 
 import json

@@ -298,15 +298,16 @@ def _change(results: Mapping[str, Any]) -> str:
     if alike is not None:
         lines += [
             "",
-            f"Of {alike['pairs']} pairs of turns that look alike and say different things, {alike['merged']} were merged.",
+            f"Of {alike['pairs']} pairs of turns that look alike and say different things, {alike['merged']} were"
+            " merged.",
         ]
     return "\n".join(lines)
 
 
 def _coverage(results: Mapping[str, Any]) -> str:
     lines = [
-        "**What is derived makes nothing worse**: the same questions before consolidation (*off*) and after (*on*), no LLM;"
-        " *coverage*: the share of an answer's words that a context of so many tokens holds",
+        "**With what is derived and without**: the same questions before consolidation (*off*) and after (*on*), no"
+        " LLM; *coverage*: the share of an answer's words that a context of so many tokens holds",
         "",
         "| | recall@10 | NDCG@10 | coverage at 500 | at 1,000 | at 2,000 | recall p50 |",
         "|---|---|---|---|---|---|---|",
@@ -321,8 +322,8 @@ def _coverage(results: Mapping[str, Any]) -> str:
     order = results["beam-100K"]["knowledge_update"]
     lines += [
         "",
-        f"Of {order['on']['n']} questions for what was updated: the newest evidence stands before the older; an older one"
-        " stands first or alone, and of these the context says that a newer one disagrees",
+        f"Of {order['on']['n']} questions for what was updated: the newest evidence stands before the older; an older"
+        " one stands first or alone; it does, and the context says that a newer one disagrees",
         "",
         "| tokens | layer | newest first | older first, or alone | that is said |",
         "|---|---|---|---|---|",

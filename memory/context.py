@@ -6,8 +6,8 @@ be used again.
 Its citation is therefore a tag made from the memory's id (`[7q4k]`), not a number. Of 30 memories two have the same
 tag once in 2,400 contexts; `Block.memory_ids` tells them apart.
 
-A memory that a newer one disagrees with is followed by a line that says so, a block of its own that cites both; the
-newer one stands before it, and is brought in where it was not recalled and the budget has room for all three.
+A memory that a newer one disagrees with is followed by a line that says so, a block of its own that cites both. A newer
+one that was not recalled is brought in before it, where the budget has room left when all that was recalled is in.
 
 An event that the workspace answers a question with is told by its frame, in one short line, and cites every memory that
 tells it.
@@ -22,7 +22,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 
@@ -84,37 +84,69 @@ def pack(
         said: ids of the memories that it says whole; they have no block of their own.
         newer: by a memory's id, the newer ones that disagree with it, newest first.
     """
-    head = [] if state is None else [(state,)]
-    groups: list[tuple[Block, ...]] = list(head)
-    left = token_budget - sum(map(_tokens, head))
-    recalled, shown = {memory.id for memory in memories}, set(said)
+    placed: list[_Placed] = []
+    left = token_budget - (0 if state is None else state.tokens)
     nothing = [None] * len(memories)
     for memory, passage, event in zip(memories, passages or nothing, events or nothing, strict=True):
         if memory.id in said:
             continue
         text = memory.item.text if passage is None else memory.item.text[slice(*passage)]
         piece = render(memory, text) if event is None else render_event(event)
-        own = _block(piece, (memory.id,) if event is None else event.memory_ids, counter)
-        doubts = newer.get(memory.id, ())
-        beside = [each for each in doubts if each.id not in recalled and each.id not in shown]
-        brought = [_block(render(each), (each.id,), counter) for each in beside]
-        ways = [
-            (*brought[:many], own, *_doubt(memory, doubts, shown | {each.id for each in beside[:many]}, counter))
-            for many in range(len(brought), -1, -1)
-        ]
-        fitting = next((way for way in ways if _tokens(way) <= left), ())
-        if not fitting and groups == head:
-            fitting = _cut_to_fit(memory, text, ways[-1][1:], left, counter)
-        if fitting:
-            groups.append(fitting)
-            left -= _tokens(fitting)
-            shown.update(block.memory_ids[0] for block in fitting)
+        block = _block(piece, (memory.id,) if event is None else event.memory_ids, counter)
+        whole = _Placed(memory, block, tuple(newer.get(memory.id, ())))
+        one = whole if whole.most(counter) <= left else None
+        if one is None and not placed:
+            one = _cut_to_fit(whole, text, left, counter)
+        if one is not None:
+            placed.append(one)
+            left -= one.most(counter)
+    shown = said | {one.memory.id for one in placed}
+    recalled = {memory.id for memory in memories}
+    for one in placed:
+        for each in one.newer:
+            brought = _block(render(each), (each.id,), counter)
+            spare = one.most(counter) - one.cost(shown | {each.id}, counter)
+            if each.id not in shown | recalled and brought.tokens <= left + spare:
+                one.brought.append(brought)
+                left -= brought.tokens
+                shown |= {each.id}
+    groups: list[tuple[Block, ...]] = [] if state is None else [(state,)]
+    groups += [one.blocks(shown, counter) for one in placed]
     text = _joined(groups)
     while groups and counter.count(text) > token_budget:
         groups.pop()
         text = _joined(groups)
     blocks = tuple(block for group in groups for block in group)
     return Context(text, blocks, counter.count(text) if text else 0, counter.name)
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A memory in a context, the newer ones that disagree with it, and the blocks of those that were brought in."""
+
+    memory: Memory
+    block: Block
+    newer: tuple[Memory, ...]
+    brought: list[Block] = field(default_factory=list)
+
+    def blocks(self, shown: AbstractSet[str], counter: TokenCounter) -> tuple[Block, ...]:
+        """Its blocks, with the doubt behind it where there is one."""
+        return (*self.brought, self.block, *self._doubt(shown, counter))
+
+    def cost(self, shown: AbstractSet[str], counter: TokenCounter) -> int:
+        """Tokens of the memory and its doubt where these memories are shown."""
+        return self.block.tokens + sum(block.tokens for block in self._doubt(shown, counter))
+
+    def most(self, counter: TokenCounter) -> int:
+        """The same, whatever comes to be shown."""
+        every = frozenset(each.id for each in self.newer)
+        return max(self.cost(shown, counter) for shown in (frozenset[str](), every))
+
+    def _doubt(self, shown: AbstractSet[str], counter: TokenCounter) -> tuple[Block, ...]:
+        if not self.newer:
+            return ()
+        ids = (self.memory.id, *(each.id for each in self.newer))
+        return (_block(render_doubt(self.memory, self.newer, shown), ids, counter),)
 
 
 def render_doubt(memory: Memory, newer: Sequence[Memory], shown: AbstractSet[str]) -> str:
@@ -126,32 +158,18 @@ def render_doubt(memory: Memory, newer: Sequence[Memory], shown: AbstractSet[str
     return f"[{tag(memory.id)}] disagrees with {' '.join(seen)}, which {'is' if len(seen) == 1 else 'are'} newer\n"
 
 
-def _doubt(
-    memory: Memory, newer: Sequence[Memory], shown: AbstractSet[str], counter: TokenCounter
-) -> tuple[Block, ...]:
-    """The block of `render_doubt`, where a memory is in doubt."""
-    if not newer:
-        return ()
-    return (_block(render_doubt(memory, newer, shown), (memory.id, *(each.id for each in newer)), counter),)
-
-
-def _cut_to_fit(
-    memory: Memory, text: str, doubt: tuple[Block, ...], token_budget: int, counter: TokenCounter
-) -> tuple[Block, ...]:
-    """As much of a memory as fits, with its doubt behind it where there is room for both."""
-    for behind in dict.fromkeys((doubt, ())):
-        piece = _cut(memory, text, token_budget - _tokens(behind), counter)
+def _cut_to_fit(one: _Placed, text: str, token_budget: int, counter: TokenCounter) -> _Placed | None:
+    """As much of a memory as fits, with its doubt where there is room for both, else without."""
+    for newer in (one.newer, ()) if one.newer else ((),):
+        room = token_budget - (replace(one, newer=newer).most(counter) - one.block.tokens)
+        piece = _cut(one.memory, text, room, counter)
         if piece:
-            return (_block(piece, (memory.id,), counter), *behind)
-    return ()
+            return _Placed(one.memory, _block(piece, (one.memory.id,), counter), newer)
+    return None
 
 
 def _block(text: str, memory_ids: tuple[str, ...], counter: TokenCounter) -> Block:
     return Block(text, memory_ids, counter.count(text))
-
-
-def _tokens(blocks: Sequence[Block]) -> int:
-    return sum(block.tokens for block in blocks)
 
 
 def _joined(groups: Sequence[Sequence[Block]]) -> str:

@@ -1,8 +1,8 @@
 """Memories that disagree, as a recall shows them: the newer before the older, and each says so of the other. Pure.
 
 Decisions on what disagrees are made elsewhere (`memory.linking`, `memory.merge`) and are right in one case of two or
-three, so nothing is hidden and no score changes: of two hits that are tied the places are exchanged where the older
-comes first, and no other hit moves.
+three, so nothing is hidden and no score changes: of two hits that are tied the newer one moves to right before the
+older, and all others keep their order.
 """
 
 from collections.abc import Sequence
@@ -28,21 +28,27 @@ class Disagrees:
 
 
 def newer_first(ids: Sequence[str], links: Sequence[StandingLink]) -> list[str]:
-    """The same ids: of each two that are tied, the newer before the older; whatever is not tied stays in its place.
+    """The same ids: right before each one the newer ones that it is tied to, all else in its order.
 
-    Each exchange takes away at least one inversion, of which n links that lead in no circle can have n² at most; where
-    they do lead in one, that many rounds are the end of it.
+    Where ties lead in a circle, the first of it to come stands last.
     """
-    order = list(ids)
-    place = {memory_id: at for at, memory_id in enumerate(order)}
-    tied = [link for link in links if link.newer in place and link.older in place]
-    for _ in range(len(tied) ** 2):
-        wrong = [link for link in tied if place[link.newer] > place[link.older]]
-        if not wrong:
-            break
-        newer, older = wrong[0].newer, wrong[0].older
-        place[newer], place[older] = place[older], place[newer]
-        order[place[newer]], order[place[older]] = newer, older
+    place = {memory_id: at for at, memory_id in enumerate(ids)}
+    newer: dict[str, set[str]] = {}
+    for link in links:
+        if link.newer in place and link.older in place:
+            newer.setdefault(link.older, set()).add(link.newer)
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def put(memory_id: str) -> None:
+        if memory_id not in seen:
+            seen.add(memory_id)
+            for each in sorted(newer.get(memory_id, ()), key=place.__getitem__):
+                put(each)
+            order.append(memory_id)
+
+    for memory_id in ids:
+        put(memory_id)
     return order
 
 

@@ -62,8 +62,9 @@ def check(items: Sequence[Item], limits: Limits, prefix: str = "items") -> None:
         raise InvalidInput(f"{first.field}: {first.message}", wrong[:FIELD_ERRORS_MAX])
 
 
-def check_item(item: Item, limits: Limits, at: str = "") -> list[FieldError]:
-    """What is wrong with one item; `at` is the path of the item in the input."""
+def check_item(item: Item, limits: Limits, at: str = "", derived: bool = False) -> list[FieldError]:
+    """What is wrong with one item; `at` is the path of the item in the input, and `derived` memories have names that
+    no caller may give."""
     dot = f"{at}." if at else ""
     wrong = check_text(item.text, limits.text_bytes_max, f"{dot}text")
     for name, value, most in (
@@ -76,7 +77,7 @@ def check_item(item: Item, limits: Limits, at: str = "") -> list[FieldError]:
             wrong.append(FieldError(f"{dot}{name}", f"1 to {most} characters", most))
         elif value is not None:
             wrong += check_text(value, 4 * most, f"{dot}{name}")
-    if (item.external_id or "").startswith(RESERVED_EXTERNAL_ID):
+    if not derived and (item.external_id or "").startswith(RESERVED_EXTERNAL_ID):
         wrong.append(
             FieldError(f"{dot}external_id", f"must not begin with {RESERVED_EXTERNAL_ID}: derived memories do")
         )

@@ -42,7 +42,7 @@ class Linker:
     @property
     def made_by(self) -> Deriver:
         """Its name and version."""
-        return Deriver("disagreements", "1")
+        return Deriver("disagreements", "2")
 
     def learn(self, store: Store, namespace: str, sources: Sequence[Memory]) -> list[Change]:
         """Link what these turns disagree with, and what disagrees with them."""

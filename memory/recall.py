@@ -45,6 +45,8 @@ from retrieval.weights import TASKS
 
 TRIED_MAX = 30
 """How many procedures or rationales are compared by how they turned out."""
+NEWER_FIRST_FROM = 0.5
+"""From which share of the older one's relevance on a newer memory that disagrees with it stands before it."""
 LOOKED_UP = 0.95
 """The relevance of what the workspace answers: how often it is right (`bench/results/episodes.json`), rounded down."""
 
@@ -223,7 +225,14 @@ class Recaller:
         told = {each: replace(hit, disagrees_with=said_of(each, links)) for each, hit in by_id.items()}
         rows = [link.newer_row for link in links if link.newer not in by_id]
         newer = self._load(store, namespace, list(dict.fromkeys(rows)), question.known_at)
-        return [told[each] for each in newer_first(list(by_id), links)], {m.id: m for m in newer.values()}
+        relevance = {each: hit.relevance for each, hit in by_id.items()}
+        moving = [
+            link
+            for link in links
+            if {link.newer, link.older} <= relevance.keys()
+            and relevance[link.newer] >= NEWER_FIRST_FROM * relevance[link.older]
+        ]
+        return [told[each] for each in newer_first(list(by_id), moving)], {m.id: m for m in newer.values()}
 
     def _nudges(self, store: Store, namespace: str, rows: Sequence[int], now: datetime) -> dict[int, float]:
         """What votes and, where that is set, uses add to the score of those rows that have any."""

@@ -306,7 +306,7 @@ def _moved(line: _Memory, number: int, namespace: str, limits: Limits) -> Moved:
         for version in (line, *line.history)
     ]  # fmt: skip
     for version in versions:
-        wrong = check_item(version.item, limits)
+        wrong = check_item(version.item, limits, derived=deriver is not None)
         if wrong:
             raise wrong_line(number, f"{wrong[0].field}: {wrong[0].message}")
     numbers = [version.version for version in versions]

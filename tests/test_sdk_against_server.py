@@ -187,6 +187,10 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp
         "total_tokens": 11,
         "prompt_tokens_details": {"cached_tokens": 3},
     }
+    met, never = (
+        drive(alice, "add", text, role="user")
+        for text in ("I met Kyle at a sneaker expo in 2018.", "I've never met Kyle or been to a sneaker expo.")
+    )
     job = drive(alice, "consolidate")
     states = [each.state for each in drive(alice, "job_events", job.id)]
     assert (states[-1], states == sorted(states, key=["queued", "running", "succeeded"].index)) == ("succeeded", True)
@@ -195,6 +199,12 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp
     for name in ("cancel_job", "retry_job"):
         with pytest.raises(Conflict):
             drive(alice, name, job.id)
+    told = {hit.memory.id: hit.disagrees_with for hit in drive(alice, "recall", "Have I met Kyle?", limit=100)}
+    [older] = told[never.id]
+    assert (older.memory_id, older.newer, older.kind) == (met.id, False, "conflict")
+    assert [(each.memory_id, each.newer, each.change_id) for each in told[met.id]] == [
+        (never.id, True, older.change_id)
+    ]
     stream = alice.chat_stream([{"role": "user", "content": "Where do I live?"}], remember=False)
     drive.called.add("chat_stream")
     assert "".join(drive.end(stream)) == "You live in Lisbon."

@@ -199,7 +199,7 @@ class Hit(Model):
         relevance: a calibrated probability in [0, 1] that it answers the query.
         signals: what the score is made of.
         passage: of a long text, the part that answers best; None: all of it.
-        disagrees_with: memories that say otherwise; of two results that disagree, the newer stands before the older.
+        disagrees_with: memories that say otherwise; a newer one, about as relevant, stands right before the older.
     """
 
     memory: Memory

@@ -8,7 +8,9 @@ newer first, and both stay.
 
 What both speak of is told by the words that they share, each weighted by how rare it is among the speaker's turns (idf:
 Sparck Jones, "A statistical interpretation of term specificity", 1972): the share of the denial's, or of the two
-values' surroundings', weight. A turn is linked to the one that it fits best.
+values' surroundings', weight. A turn is linked to the one that it fits best; of those that a denial could fit, a long
+one has to share more, because it has more words to share (after the pivoted length normalisation of Singhal, Buckley
+and Mitra, 1996).
 """
 
 import math
@@ -53,6 +55,7 @@ class DisagreementSettings:
         shared_min: words that both must share at least.
         same_denial: from which share a denial is one that was made before.
         links_max: turns that a denial is linked to.
+        ordinary_words: up to so many content words a turn is not long.
     """
 
     denied_from: float = 0.3
@@ -60,6 +63,7 @@ class DisagreementSettings:
     shared_min: int = 2
     same_denial: float = 0.6
     links_max: int = 1
+    ordinary_words: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +119,19 @@ def _denied(
             if not total or any(_weight(denied & each, weights) >= settings.same_denial * total for each in made):
                 continue
             made.append(denied)
-            shares = sorted(
+            fits = sorted(
                 (
-                    (_weight(denied & other, weights) / total, -abs(at - place), place)
+                    (share / math.sqrt(max(len(other), settings.ordinary_words)), -abs(at - place), place, share)
                     for place, other in enumerate(affirmed)
-                    if place != at and len(denied & other) >= settings.shared_min
+                    if place != at
+                    and len(denied & other) >= settings.shared_min
+                    and (share := _weight(denied & other, weights) / total) >= settings.denied_from
                 ),
                 reverse=True,
             )
-            for share, _, best in shares[: settings.links_max]:
-                if share >= settings.denied_from:
-                    newer, older = (at, best) if at > best else (best, at)
-                    yield Disagreement("conflict", said[newer].id, said[older].id, share)
+            for *_, best, share in fits[: settings.links_max]:
+                newer, older = (at, best) if at > best else (best, at)
+                yield Disagreement("conflict", said[newer].id, said[older].id, share)
 
 
 def _without(text: str, cut: Sequence[Clause]) -> str:

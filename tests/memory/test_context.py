@@ -260,6 +260,17 @@ def test_the_budget_holds_with_doubts_and_each_follows_its_memory(
             assert before.memory_ids == block.memory_ids[:1]
 
 
+def test_a_newer_one_that_comes_later_is_cited_and_one_is_brought_in_only_after_all_that_was_recalled() -> None:
+    old, new = doubted()
+    packed = pack([old, new], 99, WORDS, newer={old.id: [new]})
+    assert packed.text == "[0001] a b c\n[0001] disagrees with [0002], which is newer\n[0002] d e f\n"
+    last = make_memory(9, "x y")
+    for budget, lines in ((18, 4), (17, 3)):
+        packed = pack([old, last], budget, WORDS, newer={old.id: [new]})
+        assert len(packed.blocks) == lines
+        assert packed.blocks[-1].memory_ids == (last.id,)
+
+
 def test_a_counter_that_counts_more_for_the_whole_takes_a_doubt_with_its_memory() -> None:
     squared = TokenCounter("squared", lambda text: text.count("\n") ** 2 * 5)
     old, new = doubted()

@@ -72,8 +72,9 @@ def fill(service: Service, count: int = 30, namespace: str = "default") -> list[
         service.memories.update(store, who, kept[0].id, {"text": "changed again"}, None)
         service.memories.set_state(store, who, kept[1].id, "forgotten")
         derived = make_memory(
-            count, "both", namespace, kind="summary", sources=(kept[2].id, kept[3].id), deriver=Deriver("rules", "1")
-        )
+            count, "both", namespace, kind="summary", sources=(kept[2].id, kept[3].id), deriver=Deriver("rules", "1"),
+            external_id="recalld:rules:1",
+        )  # fmt: skip
         store.insert(namespace, [replace(derived, id=service.ids.new("mem"))])
     return kept
 
@@ -308,3 +309,11 @@ def test_what_is_written_is_read_back_equal(given: list[tuple[str, dict[str, Any
     data = b"".join([*lines, writer.change(change), writer.end()])
     values = [line.value for line in read_whole(io.BytesIO(data), "default", Limits())]
     assert values[1:-1] == [*(Moved(memory) for memory in memories), change]
+
+
+def test_a_name_that_derived_memories_have_is_refused_of_what_was_not_derived(make: Make) -> None:
+    stolen = make_memory(7, "mine", external_id="recalld:rules:1")
+    writer = LineWriter()
+    lines = [writer.header("default", NOW, None), writer.memory(Moved(stolen)), writer.end()]
+    with pytest.raises(InvalidInput, match="line 2: external_id: must not begin with recalld:"):
+        imported(make(), b"".join(lines))

@@ -22,6 +22,14 @@ def test_a_denial_is_linked_to_what_it_denies_whichever_came_first() -> None:
     assert links(never, met) == [("conflict", "1", "0")]
 
 
+def test_of_two_turns_that_a_denial_fits_a_long_one_has_to_share_more() -> None:
+    never = "I've never placed an online order for sneakers."
+    ordered = "I just placed an order for red sneakers."
+    other = "sneakers online order " + " ".join(f"thing{n} matter{n}" for n in range(60))
+    assert links(ordered, other, never) == [("conflict", "2", "0")]
+    assert links(other, ordered, never) == [("conflict", "2", "1")]
+
+
 def test_a_value_spoken_of_as_changed_is_linked_to_the_earlier_one() -> None:
     assert links(
         "My April 20 deadline for the draft of the writing group worries me.",

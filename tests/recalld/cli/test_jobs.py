@@ -20,6 +20,19 @@ def test_a_consolidation_is_asked_for_done_and_shown(recalld: CommandLine) -> No
     assert recalld.json("stats")["jobs"]["succeeded"] == 1
 
 
+def test_what_disagrees_is_shown_under_a_hit(recalld: CommandLine) -> None:
+    for text in ("I met Kyle at a sneaker expo in 2018.", "I've never met Kyle or been to a sneaker expo."):
+        recalld.ok("add", text, "--user", "ann", "--role", "user")
+    recalld.ok("consolidate", "--user", "ann")
+    recalld.ok("worker", "--once")
+    met, never = (hit["memory"]["id"] for hit in sorted(
+        recalld.json("recall", "Kyle")["results"], key=lambda hit: hit["memory"]["created_at"]
+    ))  # fmt: skip
+    shown = recalld.ok("recall", "Kyle")
+    assert f"disagrees with a newer {never}" in shown
+    assert f"disagrees with an older {met}" in shown
+
+
 def test_a_job_is_cancelled_and_retried(recalld: CommandLine) -> None:
     job_id = recalld.json("consolidate")["id"]
     assert recalld.error("jobs", "retry", job_id).startswith("only a failed or cancelled job can be retried")
