@@ -30,5 +30,6 @@ class StatsOut(Output):
     jobs: dict[str, int] = Field(description="by state")
     vectors: dict[str, int]
     bytes: dict[str, int] = Field(description="of the whole instance, by layer")
+    kept: dict[str, int] = Field(description="bytes of memory of what is kept between recalls, of the whole process")
     bytes_per_memory: float
     encoder: dict[str, JsonValue]

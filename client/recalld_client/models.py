@@ -446,6 +446,7 @@ class Stats(Model):
         jobs: how many, by state.
         vectors: sizes of the namespace's index.
         bytes: of the whole server, by layer.
+        kept: bytes of memory of what is kept between recalls, of the whole process.
         encoder: the model that makes the vectors.
     """
 
@@ -457,6 +458,7 @@ class Stats(Model):
     jobs: dict[str, int] = Field(default_factory=dict)
     vectors: dict[str, int] = Field(default_factory=dict)
     bytes: dict[str, int] = Field(default_factory=dict)
+    kept: dict[str, int] = Field(default_factory=dict)
     bytes_per_memory: float = 0.0
     encoder: dict[str, Any] = Field(default_factory=dict)
 

@@ -110,6 +110,7 @@ def test_stats_count_what_the_namespace_holds(run: Running) -> None:
             "database": run.service.database.bytes_on_disk(),
             "index": run.service.folder.bytes_on_disk("index"),
         },
+        "kept": {"columns": 0, "postings": 0},
         "bytes_per_memory": round((6 + index.bytes_disk) / 2, 1),
         "encoder": {
             "name": run.service.encoder.name,
@@ -118,6 +119,15 @@ def test_stats_count_what_the_namespace_holds(run: Running) -> None:
         },
     }
     assert all(size > 0 for size in stats["bytes"].values())
+
+
+def test_stats_say_what_recalls_keep_in_memory(run: Running) -> None:
+    client = run.client()
+    add(client, *(f"note {number} of the harbour" for number in range(600)))
+    client.post("/v1/recall", json={"query": "harbour"})
+    kept = client.get("/v1/stats").json()["kept"]
+    assert kept["columns"] > 600
+    assert kept["postings"] >= 600
 
 
 def test_the_stats_of_nothing_divide_by_nothing(run: Running) -> None:

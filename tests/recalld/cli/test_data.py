@@ -249,7 +249,7 @@ def test_stats_counts_by_namespace(recalld: CommandLine) -> None:
     told = recalld.json("stats", "--namespace", "acme")
     assert list(told) == [
         *("namespace", "memories", "versions", "text_bytes", "pending", "jobs", "vectors", "bytes"),
-        *("bytes_per_memory", "encoder"),
+        *("kept", "bytes_per_memory", "encoder"),
     ]
     assert (told["namespace"], told["memories"], told["text_bytes"], told["pending"]) == ("acme", {"active": 2}, 6, 0)
     assert told["vectors"]["rows"] == 2
