@@ -355,25 +355,6 @@ def _episodes(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _procedures(results: Mapping[str, Any]) -> str:
-    lines = [
-        "**The right procedure, the right rationale**, for requests in other words; *filled*: the steps of the first"
-        " result with the request's values are exactly right; *as turns*: the same texts, recalled as turns are",
-        "",
-        "| | requests | memories | recall@1 | recall@3 | filled | successful before failed |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for kind, found in results.items():
-        for way in ("ours", "as turns"):
-            told = found[way]
-            filled = "" if told["filled"] is None else f"{told['filled']:.3f}"
-            lines.append(
-                f"| {kind}s, {way} | {found['requests']} | {found['memories']} | {told['recall@1']:.3f}"
-                f" | {told['recall@3']:.3f} | {filled} | {told['successful first']:.3f} |"
-            )
-    return "\n".join(lines)
-
-
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "locomo": _locomo,
     **{f"beam-{size}": _beam for size in BEAM_SIZES},
@@ -387,7 +368,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "change": _change,
     "coverage": _coverage,
     "episodes": _episodes,
-    "procedures": _procedures,
+    "procedures": tables_memory.procedures,
     "segments": tables_memory.segments,
     "noise": tables_memory.noise,
     "flat_prompt": tables_memory.flat_prompt,

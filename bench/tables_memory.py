@@ -1,4 +1,4 @@
-"""README's tables of ingest, working memory and cost; see `bench.tables`. What an older file lacks is left out."""
+"""README's tables of ingest, working memory, procedures and cost; see `bench.tables`. What an older file lacks is left out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,7 +50,7 @@ def cost(results: Mapping[str, Any]) -> str:
     """Of 1,000 turns, by rules and with a model."""
     rules = results["rules"]
     each = rules["per 1,000 turns"]
-    layers = ", ".join(f"{name} {size / 2**20:.1f} MB" for name, size in each["bytes"].items())
+    layers = ", ".join(f"{name} {size / 1000:,.0f} kB" for name, size in each["bytes"].items())
     lines = [
         f"**What 1,000 turns cost** by default, BEAM 500K ({rules['turns']:,} turns): {each['calls']} calls of a"
         f" language model, {each['cpu s']:.0f} s of processor time, {each['wall s']:.0f} s of wall time"
@@ -91,4 +91,24 @@ def segments(results: Mapping[str, Any]) -> str:
         shown = [*(found["rows"][row]["f1"] for row in rows), found["rows"]["ours"]["exact f1"]]
         values = " | ".join(f"{value:.3f}" for value in shown)
         lines.append(f"| {name} | {found['boundaries']:,} | {values} |")
+    return "\n".join(lines)
+
+
+def procedures(results: Mapping[str, Any]) -> str:
+    """The right one, filled rightly, successful first."""
+    lines = [
+        "**The right procedure, the right rationale**, for requests in other words; *filled*: the steps of the first"
+        " result with the request's values are exactly right; *as turns*: the same texts, recalled as turns are",
+        "",
+        "| | requests | memories | recall@1 | recall@3 | filled | successful before failed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind, found in results.items():
+        for way in ("ours", "as turns"):
+            told = found[way]
+            filled = "" if told["filled"] is None else f"{told['filled']:.3f}"
+            lines.append(
+                f"| {kind}s, {way} | {found['requests']} | {found['memories']} | {told['recall@1']:.3f}"
+                f" | {told['recall@3']:.3f} | {filled} | {told['successful first']:.3f} |"
+            )
     return "\n".join(lines)

@@ -180,7 +180,7 @@ def test_the_cost_of_reading_in_batches_stands_beside_a_turn_a_call(tmp_path: Pa
     write(tmp_path, "cost", {"rules": rules, "scripted": {"tokenizer": "words", "data": data}})
     told = figures(tmp_path)
     assert "0 calls of a language model, 121 s of processor time, 200 s of wall time (180 s" in told
-    assert "index 3.0 MB" in told
+    assert "index 3,146 kB" in told
     assert "| locomo (words) | 100 | segments | 12 | 3,456 | 789 |" in told
     assert "| locomo (words) | 100 | one a turn | 98 | 3,456 | 789 |" in told
     write(tmp_path, "cost", {"rules": rules})
