@@ -1,4 +1,4 @@
-"""README's tables of ingest, working memory, procedures and cost; see `bench.tables`. What an older file lacks is left out."""
+"""README's tables of ingest, working memory, procedures and cost; what an older file lacks is left out."""
 
 from collections.abc import Mapping
 from typing import Any
