@@ -139,7 +139,7 @@ def test_recall_finds_within_the_scope_and_says_what_is_relevant(recalld: Comman
     found = recalld.json("recall", "who moved to Lisbon in March?", "--user", "alice")
     assert list(found) == ["recall_id", "results", "relevant", "pending", "took_ms", "explain"]
     assert [hit["memory"]["text"] for hit in found["results"]] == ["I moved to Lisbon in March."]
-    assert list(found["results"][0]) == ["memory", "score", "relevance", "signals", "passage"]
+    assert list(found["results"][0]) == ["memory", "score", "relevance", "signals", "passage", "disagrees_with"]
     shown = recalld.ok("recall", "who moved to Lisbon in March?", "--user", "alice", "--explain").splitlines()
     line = next(line for line in shown if "Lisbon" in line)
     assert " 2026-03-14 turn: I moved to Lisbon in March. mem_" in line
