@@ -67,7 +67,10 @@ def make_router(metrics: Metrics) -> APIRouter:
                 "generation": index.generation,
             },
             bytes=bytes_by_layer,
-            kept=service.kept.bytes_memory,
+            kept={
+                "columns": service.kept.columns.bytes_memory,
+                "postings": service.kept.postings.bytes_memory,
+            },
             bytes_per_memory=round((counts.text_bytes + index.bytes_disk) / rows, 1) if rows else 0.0,
             encoder={
                 "name": service.encoder.name,

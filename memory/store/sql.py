@@ -87,11 +87,6 @@ class Kept:
     columns: ColumnCache = field(default_factory=ColumnCache)
     postings: PostingCache = field(default_factory=PostingCache)
 
-    @property
-    def bytes_memory(self) -> dict[str, int]:
-        """Bytes by what is kept, of all namespaces."""
-        return {"columns": self.columns.bytes_memory, "postings": self.postings.bytes_memory}
-
 
 _WAITING = select(outbox.c.row).where(outbox.c.namespace == bindparam("namespace")).order_by(outbox.c.row)
 
