@@ -170,7 +170,7 @@ def test_every_method_works_and_gives_what_its_models_declare(drive: Driver, tmp
     voted = drive(alice, "feedback", found.recall_id, first.id, True)
     assert (voted.useful, voted.votes.useful, voted.votes.useless) == (True, 1, 0)
     assert drive(alice, "feedback", found.recall_id, first.id, None).votes.useful == 0
-    packed = drive(alice, "context", "who moved to Porto?", token_budget=80, limit=5)
+    packed = drive(alice, "context", "who moved to Porto?", token_budget=160, limit=5)
     assert first.id in packed.blocks[0].memory_ids
     assert 0 < packed.tokens <= 80
     state = drive(alice, "state")
