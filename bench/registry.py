@@ -21,6 +21,7 @@ from bench import (
     longmemeval,
     move,
     multihop,
+    near_duplicates,
     noise,
     procedures,
     vector_index,
@@ -46,6 +47,10 @@ BENCHMARKS: dict[str, Benchmark] = {
         "facts read by rule: how many, how fast, how many of those read are right and useful", facts.run
     ),
     "noise": Benchmark("turns that say nothing to keep: how often the flag is right, and on evidence", noise.run),
+    "near_duplicates": Benchmark(
+        "near-duplicates found by MinHash in Bloom filters: precision, recall, bytes and time beside datasketch",
+        near_duplicates.run,
+    ),
     "episodes": Benchmark("who, where, when and what last: the workspace beside plain recall", episodes.run),
     "procedures": Benchmark(
         "procedures and rationales: the right one, filled rightly, successful first", procedures.run
