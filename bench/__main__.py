@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--vectors", type=int, nargs="+", default=default.vectors, help="of vector_index and filtered: sizes"
     )
-    parser.add_argument("--limit", type=_positive, help="of conversations, chats, haystacks or (multi-hop) questions")
+    parser.add_argument(
+        "--limit", type=_positive, help="of conversations, chats, haystacks, (multi-hop) questions or texts"
+    )
     parser.add_argument(
         "--ablations",
         action=argparse.BooleanOptionalAction,

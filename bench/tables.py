@@ -371,6 +371,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "procedures": tables_memory.procedures,
     "segments": tables_memory.segments,
     "noise": tables_memory.noise,
+    "near_duplicates": tables_memory.near_duplicates,
     "flat_prompt": tables_memory.flat_prompt,
     "cost": tables_memory.cost,
     "ingest": _ingest,

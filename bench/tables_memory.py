@@ -23,6 +23,23 @@ def noise(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def near_duplicates(results: Mapping[str, Any]) -> str:
+    """What MinHash proposes, ours beside datasketch's."""
+    lines = [
+        f"**Near-duplicates** among {results['texts']:,} texts, {results['near_duplicates']:,} of them of a similarity of"
+        f" {results['similarity_min']} or more with an earlier one; what MinHash proposes, before texts decide",
+        "",
+        "| | precision | recall | bytes a text | to sign a text | to ask and add |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in results["engines"].items():
+        lines.append(
+            f"| {name} | {found['precision']:.3f} | {found['recall']:.4f} | {found['bytes_text']:.0f}"
+            f" | {found['sign_us']:.0f} us | {found['ask_and_add_us']:.0f} us |"
+        )
+    return "\n".join(lines)
+
+
 def flat_prompt(results: Mapping[str, Any]) -> str:
     """Tokens by turn, and what contexts cite."""
     cited = results["evidence cited"]

@@ -149,7 +149,8 @@ class Planned:
 
 
 class Consolidator:
-    """Plans and writes steps. `recalld.bootstrap` hands in the tables of derivers, learners and pictures."""
+    """Plans and writes steps. `recalld.bootstrap` hands in the tables of derivers, learners and pictures, and
+    what a learner has to do before a step, outside of its transaction."""
 
     def __init__(
         self,
@@ -159,10 +160,12 @@ class Consolidator:
         ids: IdSource,
         learners: Sequence[Learns] = (),
         pictures: Sequence[Portrays] = (),
+        prepare: Callable[[str], None] = lambda namespace: None,
     ) -> None:
         self._derivers = derivers
         self._learners = learners
         self._pictures = pictures
+        self._prepare = prepare
         self._read = read
         self._clock = clock
         self._ids = ids
@@ -195,6 +198,7 @@ class Consolidator:
             again: exact scopes to derive whether they changed or not, instead of what the feed says.
             alone: ids of the memories outside any session that are meant with those.
         """
+        self._prepare(namespace)
         with self._read() as store:
             if place is None:
                 place = Place(self.seen(store, namespace), store.newest_change(namespace))

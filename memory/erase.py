@@ -94,10 +94,12 @@ class IndexApplier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """What the layers above hand in, each bound to a transaction: who else keeps something, and who derives anew."""
+    """What the layers above hand in: who else keeps something and who derives anew, each bound to a transaction, and
+    what forgets a namespace outside of any, because one memory cannot be taken out of it."""
 
     erasables: Callable[[Connection], Sequence[Erasable]]
     jobs: Callable[[Connection], JobSink]
+    forget: Callable[[str], None]
 
 
 class Erasures:
@@ -183,6 +185,7 @@ class Erasures:
         if receipt.state == "succeeded":
             return receipt
         self._indexer.apply_since(receipt.namespace, entry)
+        self._elsewhere.forget(receipt.namespace)
         rescan = self._clean(erasure_id)
         for _ in range(1, self._settings.rescans_max):
             if not rescan.found:

@@ -20,7 +20,8 @@ State = Literal["active", "superseded", "forgotten"]
 ErasureState = Literal["running", "succeeded", "failed"]
 Action = Literal[
     "add", "update", "forget", "restore", "erase", "derive",
-    "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "decay", "undo",
+    "confirm", "supersede", "merge", "retract", "possibly_supersedes", "conflict", "near_duplicate",
+    "decay", "undo",
 ]  # fmt: skip
 
 LinkKind = Literal["possibly_supersedes", "conflict"]

@@ -30,6 +30,7 @@ from memory.profiles import Profiles
 from memory.reading import Reader
 from memory.recall import Recaller
 from memory.recall_log import RecallLog
+from memory.repeats import Repeats
 from memory.service import MemoryService
 from memory.store import column_cache
 from memory.store.sql import Kept, SqlStore
@@ -114,7 +115,8 @@ class Service:
         )
         self.recall_log = RecallLog(self.write_store)
         self.consistency = Consistency(self.database, self.indexer, self.vectors)
-        elsewhere = Elsewhere(lambda connection: [self.jobs(connection)], self.jobs)
+        self.repeats = Repeats(settings.filters_dir, self.read_store, self.clock, self.ids)
+        elsewhere = Elsewhere(lambda connection: [self.jobs(connection)], self.jobs, self.repeats.forget)
         self.erasures = Erasures(
             self.database, self.indexer, self.vectors, settings.data_dir, settings.index_dir, self.clock, self.ids,
             elsewhere,
@@ -130,8 +132,9 @@ class Service:
             self.read_store,
             self.clock,
             self.ids,
-            (self.knowledge, Linker(self.clock, self.ids)),
+            (self.knowledge, Linker(self.clock, self.ids), self.repeats),
             (self.profiles,),
+            self.repeats.prepare,
         )
         self._llm = parts.llm
         self.readers = self._make_readers()
@@ -333,7 +336,8 @@ def erasing_in_restored(settings: Settings) -> Begin:
         def queue(connection: Connection) -> JobQueue:
             return SqlJobQueue(connection, clock, ids, queue_settings(settings))
 
-        elsewhere = Elsewhere(lambda connection: [queue(connection)], queue)
+        # There are no filters yet either.
+        elsewhere = Elsewhere(lambda connection: [queue(connection)], queue, lambda namespace: None)
         erasures = Erasures(
             database, NoIndexer(), InMemoryVectorIndex(1), settings.data_dir, settings.index_dir, clock, ids, elsewhere
         )

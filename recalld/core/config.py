@@ -157,6 +157,11 @@ class Settings(BaseSettings, Limits):
         return self.data_dir / "spool"
 
     @property
+    def filters_dir(self) -> Path:
+        """Where the filters of near-duplicates are: with the indexes, made anew like them."""
+        return self.index_dir / "filters"
+
+    @property
     def index_dir(self) -> Path:
         """The folder of every index file: it can be deleted and rebuilt from SQL."""
         return self.data_dir / "index"

@@ -160,7 +160,12 @@ def test_ingest_and_working_memory_have_their_figures(tmp_path: Path) -> None:
     cited = {"recall@10, with state": 0.8, "recall@10, without": 0.81, "with state": 0.82, "without": 0.83, "n": 50}
     flat = {"budget": 1024, "tokens": tokens, "most": {"1000": 1099}, "evidence cited": cited}
     write(tmp_path, "flat_prompt", flat)
+    engine = {"precision": 0.7654, "recall": 0.99876, "bytes_text": 114.6, "sign_us": 14.9, "ask_and_add_us": 48.3}
+    alike = {"texts": 100000, "near_duplicates": 29290, "similarity_min": 0.7, "engines": {"ours": engine}}
+    write(tmp_path, "near_duplicates", alike)
     told = figures(tmp_path)
+    assert "among 100,000 texts, 29,290 of them" in told
+    assert "| ours | 0.765 | 0.9988 | 115 | 15 us | 48 us |" in told
     assert f"| a chat | 1,234 |{' 0.432 |' * 6} 0.123 |" in told
     assert "| locomo | 2,960 | 1.45% | 743 | 50.00% |" in told
     assert "| none | 2,960 | 1.45% | 743 |  |" in told
