@@ -26,8 +26,8 @@ def noise(results: Mapping[str, Any]) -> str:
 def near_duplicates(results: Mapping[str, Any]) -> str:
     """What MinHash proposes, ours beside datasketch's."""
     lines = [
-        f"**Near-duplicates** among {results['texts']:,} texts, {results['near_duplicates']:,} of them of a similarity of"
-        f" {results['similarity_min']} or more with an earlier one; what MinHash proposes, before texts decide",
+        f"**Near-duplicates** among {results['texts']:,} texts, {results['near_duplicates']:,} of them of a similarity"
+        f" of {results['similarity_min']} or more with an earlier one; what MinHash proposes, before texts decide",
         "",
         "| | precision | recall | bytes a text | to sign a text | to ask and add |",
         "|---|---|---|---|---|---|",

@@ -102,7 +102,8 @@ class Change(Model):
     """A decision that was taken.
 
     Attributes:
-        kind: `add`, `confirm`, `supersede`, `possibly_supersedes`, `conflict`, `near_duplicate`, `decay`, `forget`, `undo`, ...
+        kind: `add`, `confirm`, `supersede`, `possibly_supersedes`, `conflict`, `near_duplicate`,
+            `decay`, `forget`, `undo`, ...
         memory_ids: what it is on, the newer first.
         undone_by: the change that took it back.
     """
