@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from memory.band_filters import BandFilters, FilterSettings, layer_size
 from memory.merge import digest
@@ -34,6 +34,7 @@ from memory.near_duplicates import SHINGLED_TERMS_MIN, Compared, compared, keys,
 from memory.ports import Store, StoreTransaction
 from memory.reconcile import within
 from recalld.core.clock import Clock
+from recalld.core.errors import Unavailable
 from recalld.core.ids import IdSource
 
 FORMAT = 1
@@ -244,10 +245,21 @@ class Repeats:
 
     @contextmanager
     def _files(self) -> Iterator[None]:
-        """Alone with the files, over all processes."""
+        """Alone with the files, over all processes.
+
+        Raises:
+            Unavailable: another one holds them for `_LOCK_SECONDS`.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(self._folder / "filters.lock", timeout=_LOCK_SECONDS):
+        lock = FileLock(self._folder / "filters.lock", timeout=_LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise Unavailable("another process uses the near-duplicate filters") from error
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def _order(memory: Memory) -> tuple[datetime, int]:
