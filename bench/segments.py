@@ -14,7 +14,7 @@ within one turn of it (`f1`) or at the very turn (`exact f1`), each true one onc
     fixed windows     of the true mean length, which nobody knows
     chance            as many boundaries as ours, anywhere; the mean of `DRAWS`
 
-The settings of `memory.segments` were chosen on `longmemeval` and `beam-100K, mixed`, and on no other.
+The settings of `memory.segments` were chosen with a look at all of these but `beam-500K, mixed`.
 """
 
 import random
