@@ -40,7 +40,7 @@ from recalld.llm.ports import ChatMessage, Chunk, GenerationSettings, Usage
 from recalld.llm.scripted import ScriptedModel
 from retrieval.encode_hash import HashEncoder
 
-TURNS_A_CHAT, CHATS = 1000, 1
+TURNS_A_CHAT, CHATS = 1000, 2
 SCRIPTED_TURNS = {"locomo": 1000, "beam-500K": 250}
 ONE_IN, QUOTE_WORDS = 3, 6
 MODEL_TURNS, MODEL_CHARS = 4, 400
