@@ -88,6 +88,14 @@ def term_groups(words: Sequence[str]) -> list[list[str]]:
     return [chosen[start::count] for start in range(count)] if chosen else []
 
 
+def words_of(text: Compared) -> dict[str, str]:
+    """A word of the text for each term that one makes: a search stems what it is given, and a stem may have another
+    stem ("response" is "respons", which is "respon").
+    """
+    made = {word: terms(word) for word in text.text.split()}
+    return {found[0]: word for word, found in made.items() if len(found) == 1}
+
+
 def _tells_all(one: Compared, other: Compared) -> bool:
     """Whether one says every number and name that the other says."""
     missing = said(other.text, None).telling - said(one.text, None).telling

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from memory.band_filters import BandFilters, FilterSettings, layer_size
 from memory.merge import digest
 from memory.model import Change, Deriver, Memory, Selection
-from memory.near_duplicates import SHINGLED_TERMS_MIN, Compared, compared, keys, repeats, term_groups
+from memory.near_duplicates import SHINGLED_TERMS_MIN, Compared, compared, keys, repeats, term_groups, words_of
 from memory.ports import Store, StoreTransaction
 from memory.reconcile import within
 from recalld.core.clock import Clock
@@ -39,6 +39,7 @@ from recalld.core.ids import IdSource
 
 FORMAT = 1
 SUFFIX = ".bands"
+_BESIDE = ".tmp"
 _HEADER_BYTES = 1024
 _READ_MEMORIES = 1000
 _LOCK_SECONDS = 60.0
@@ -126,13 +127,15 @@ class Repeats:
         with self._lock, self._files():
             self._known.pop(namespace, None)
             path = self._path(namespace)
-            with suppress(FileNotFoundError):
-                size = path.stat().st_size
-                with path.open("r+b") as file:
-                    file.write(bytes(size))
-                    file.flush()
-                    os.fsync(file.fileno())
-                path.unlink()
+            # The one beside it is what a write left that was killed.
+            for each in (path, path.with_suffix(_BESIDE)):
+                with suppress(FileNotFoundError):
+                    size = each.stat().st_size
+                    with each.open("r+b") as file:
+                        file.write(bytes(size))
+                        file.flush()
+                        os.fsync(file.fileno())
+                    each.unlink()
 
     def _catch_up(self, namespace: str, known: Known, until: int) -> None:
         """Add what the next changes touched."""
@@ -153,9 +156,15 @@ class Repeats:
         """The turn that says the same: the last one before it, else the first one after it."""
         long = len(text.terms) >= SHINGLED_TERMS_MIN
         groups = term_groups(text.terms) if long else [list(text.terms)]
+        words = words_of(text)
         same: dict[str, Memory] = {}
         for group in groups:
-            wanted = Selection(scope=memory.item.scope, kinds=("turn",), derived=False, text=" ".join(group))
+            wanted = Selection(
+                scope=memory.item.scope,
+                kinds=("turn",),
+                derived=False,
+                text=" ".join(words.get(term, term) for term in group),
+            )
             for other in store.select(memory.namespace, wanted, self._clock.now(), _CANDIDATES_MAX):
                 told = None if other.id in (memory.id, *same) else compared(other)
                 if told is not None and repeats(text, told):
@@ -232,7 +241,7 @@ class Repeats:
         line = json.dumps(told)
         header = json.dumps([line, zlib.crc32(line.encode())]).encode().ljust(_HEADER_BYTES, b"\0")
         path = self._path(namespace)
-        beside = path.with_suffix(".tmp")
+        beside = path.with_suffix(_BESIDE)
         with beside.open("wb") as file:
             file.write(header + raw)
             file.flush()

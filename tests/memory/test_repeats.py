@@ -63,6 +63,22 @@ def test_the_earlier_one_may_come_later(stores: Stores, repeats: Repeats) -> Non
         assert learnt(store, repeats, older) == [("near_duplicate", (newer[0].id, older[0].id))]
 
 
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("Only the response of the database.", "only the RESPONSE of the database"),
+        (
+            "Of course the increase of all the expenses is significant, and the overall response was a decision.",
+            "Well, of course the increase of all the expenses is significant, and the overall response was a decision!",
+        ),
+    ],
+)
+def test_words_whose_stem_has_another_stem_are_found(stores: Stores, repeats: Repeats, said: str, again: str) -> None:
+    with stores.write() as store:
+        kept = added(store, turn(1, said), turn(2, OTHER), turn(3, again))
+        assert learnt(store, repeats, kept) == [("near_duplicate", (kept[2].id, kept[0].id))]
+
+
 def test_an_undone_one_is_not_made_again(stores: Stores, repeats: Repeats, clock: SetClock, ids: SerialIds) -> None:
     with stores.write() as store:
         kept = added(store, turn(1, SAID), turn(2, AGAIN))
@@ -144,8 +160,11 @@ def test_an_erasure_removes_the_filters_of_every_process_and_what_is_left_is_fou
     [path] = (tmp_path / "filters").glob("*.bands")
     with stores.write() as store:
         store.erase("default", [kept[1].id])
+    beside = path.with_suffix(".tmp")
+    beside.write_bytes(path.read_bytes())
     repeats.forget("default")
     assert not path.exists()
+    assert not beside.exists()
     repeats.forget("default")
     other.prepare("default")
     assert other._known["default"].filters.texts == 1
