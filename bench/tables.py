@@ -9,6 +9,7 @@ from typing import Any
 from bench import tables_memory
 from bench.ablation import OURS, PLAIN, PLAIN_RRF
 from bench.datasets import BEAM_SIZES
+from bench.markdown import grid, line
 from bench.plots import Plot
 
 ROWS_SHOWN = (*PLAIN, PLAIN_RRF, OURS)
@@ -51,14 +52,12 @@ def _locomo(results: Mapping[str, Any]) -> str:
     lines = [
         f"**Recall of evidence turns**, LoCoMo, {len(results['turns'])} conversations, {n} questions, no LLM; *plain*:"
         ' what a plain store does with "speaker: text"',
-        "",
-        "| | recall@10 | NDCG@10 | multi-hop recall@10 | session hit@5 |",
-        "|---|---|---|---|---|",
+        *grid("| | recall@10 | NDCG@10 | multi-hop recall@10 | session hit@5 |"),
     ]
     for row in ROWS_SHOWN:
         means, multi_hop = rows[row]["categories 1-4"], rows[row]["by category"]["multi-hop"]
         shown = (means["recall@10"], means["ndcg@10"], multi_hop["recall@10"], means["session hit@5"])
-        lines.append(_line(row, shown))
+        lines.append(line(row, shown))
     return "\n".join(lines)
 
 
@@ -67,14 +66,12 @@ def _beam(results: Mapping[str, Any]) -> str:
     lines = [
         f"**Recall of evidence exchanges**, BEAM {results['size']}, {len(results['messages'])} chats,"
         f" {int(rows[OURS]['all']['n'])} questions; *fact*: those that ask for something that was said",
-        "",
-        "| | recall@10 | NDCG@10 | hit@10 | fact recall@10 | fact NDCG@10 |",
-        "|---|---|---|---|---|---|",
+        *grid("| | recall@10 | NDCG@10 | hit@10 | fact recall@10 | fact NDCG@10 |"),
     ]
     for row in ROWS_SHOWN:
         every, fact = rows[row]["all"], rows[row]["fact"]
         shown = (every["recall@10"], every["ndcg@10"], every["hit@10"], fact["recall@10"], fact["ndcg@10"])
-        lines.append(_line(row, shown))
+        lines.append(line(row, shown))
     return "\n".join(lines)
 
 
@@ -83,12 +80,10 @@ def _longmemeval(results: Mapping[str, Any]) -> str:
     lines = [
         f"**Recall of answer sessions**, LongMemEval, {len(results['turns'])} haystacks,"
         f" {int(rows[OURS]['n'])} questions",
-        "",
-        "| | session recall@1 | session recall@5 | session MRR | turn recall@10 |",
-        "|---|---|---|---|---|",
+        *grid("| | session recall@1 | session recall@5 | session MRR | turn recall@10 |"),
     ]
     names = ("session recall@1", "session recall@5", "session mrr", "turn recall@10")
-    lines += [_line(row, [rows[row][name] for name in names]) for row in ROWS_SHOWN]
+    lines += [line(row, [rows[row][name] for name in names]) for row in ROWS_SHOWN]
     return "\n".join(lines)
 
 
@@ -97,13 +92,11 @@ def _multihop(name: str, results: Mapping[str, Any]) -> str:
     lines = [
         f"**Recall of supporting paragraphs**, {name}, {int(rows[OURS]['all']['n'])} multi-hop questions over"
         f" {results['paragraphs']:,} paragraphs",
-        "",
-        "| | recall@5 | recall@10 | NDCG@10 | all found@5 |",
-        "|---|---|---|---|---|",
+        *grid("| | recall@5 | recall@10 | NDCG@10 | all found@5 |"),
     ]
     for row in ROWS_SHOWN:
         means = rows[row]["all"]
-        lines.append(_line(row, (means["recall@5"], means["recall@10"], means["ndcg@10"], means["all found@5"])))
+        lines.append(line(row, (means["recall@5"], means["recall@10"], means["ndcg@10"], means["all found@5"])))
     return "\n".join(lines)
 
 
@@ -111,29 +104,23 @@ def _calibration(results: Mapping[str, Any]) -> str:
     lines = [
         "**Does `relevance` tell an answer from none?** Questions that the store answers, and others that it does not;"
         " *held out*: fitted on the other conversations",
-        "",
-        "| not answered because | questions | AUROC | ECE | held out AUROC | held out ECE |",
-        "|---|---|---|---|---|---|",
+        *grid("| not answered because | questions | AUROC | ECE | held out AUROC | held out ECE |"),
     ]
     for task, parts in results["shipped"].items():
         shipped, held_out = parts["all"], results["held out"][task]["all"]
         shown = (shipped["auroc"], shipped["ece"], held_out["auroc"], held_out["ece"])
-        lines.append(_line(f"{task} | {shipped['n']:,}", shown))
+        lines.append(line(f"{task} | {shipped['n']:,}", shown))
     return "\n".join(lines)
-
-
-def _line(name: str, values: Sequence[float]) -> str:
-    return f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
 
 
 def _ingest(results: Mapping[str, Any]) -> str:
     lines = [
         "**One server over HTTP**, real turns, batches of 100; *bytes each*: of the texts that this row adds, of which"
         " the first are short turns and the later ones long messages; a recall includes encoding its query:",
-        "",
-        "| memories | bytes each | written a second | encoded a second | encoded bytes a second | recall p50 / p95 |"
-        " resident memory |",
-        "|---|---|---|---|---|---|---|",
+        *grid(
+            "| memories | bytes each | written a second | encoded a second | encoded bytes a second | recall p50 / p95"
+            " | resident memory |"
+        ),
         f"| 0 | | | | | | {results['resident_mb_idle']:.0f} MB |",
     ]
     before = 0
@@ -156,10 +143,10 @@ def _end_to_end(results: Mapping[str, Any]) -> str:
         " process; *embed*: `/v1/embeddings` of the same server; *again*: queries asked before; *add / commit*: one"
         " memory with all its rows, against a bare row of as many bytes in the same SQLite (WAL, FULL)."
         f" {texts - repeated:,} distinct texts, repeated in other sessions above that.",
-        "",
-        "| memories | recall p50 / p95 | encode p50 / p95 | embed p50 | recall / encode | recall / embed | again p50 |"
-        " add / commit p50 | resident memory |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *grid(
+            "| memories | recall p50 / p95 | encode p50 / p95 | embed p50 | recall / encode | recall / embed | again p50"
+            " | add / commit p50 | resident memory |"
+        ),
     ]
     for stage in results["stages"]:
         recall, add = stage["recall"], stage["add"]
@@ -228,9 +215,7 @@ def _vector_index(results: Mapping[str, Any]) -> str:
         f"**Nearest vectors**, {results['stages'][-1]['real']:,} of real texts, above that the same with noise"
         " (harder by what one-bit codes find, easier by contrast: `difficulty` in the file); one query at a time on one"
         " thread; *memory*: what the process grew by, mapped files left out",
-        "",
-        "| vectors | index | recall@10 | memory, bytes a vector | p50 / p95 | built in |",
-        "|---|---|---|---|---|---|",
+        *grid("| vectors | index | recall@10 | memory, bytes a vector | p50 / p95 | built in |"),
     ]
     for stage in results["stages"]:
         for name, found in stage["engines"].items():
@@ -238,7 +223,7 @@ def _vector_index(results: Mapping[str, Any]) -> str:
                 f"| {stage['vectors']:,} | {name} | {found['recall']:.3f} | {_memory_of(found, stage['vectors']):,.0f}"
                 f" | {_times(found)} | {found['build_s']:.1f} s |"
             )
-    lines += ["", "| codec | bytes | lost | nearest ten among the first 10 / 100 / 300 |", "|---|---|---|---|"]
+    lines += grid("| codec | bytes | lost | nearest ten among the first 10 / 100 / 300 |")
     for name, found in results["codecs"].items():
         among = " / ".join(f"{share:.3f}" for share in found["found_among"].values())
         lines.append(f"| {name} | {found['bytes_vector']:,} | {found['lost']:.4f} | {among} |")
@@ -249,9 +234,7 @@ def _filtered(results: Mapping[str, Any]) -> str:
     lines = [
         f"**Within a filter** that keeps {results['kept']:.0%} of {results['vectors']:,} vectors (one of ten tenants, a"
         " tenth of the time):",
-        "",
-        "| index | recall@10 | rows returned of those that exist | p50 / p95 |",
-        "|---|---|---|---|",
+        *grid("| index | recall@10 | rows returned of those that exist | p50 / p95 |"),
     ]
     for name, found in results["engines"].items():
         lines.append(f"| {name} | {found['recall']:.3f} | {found['returned']:.0%} | {_times(found)} |")
@@ -271,13 +254,11 @@ def _facts(results: Mapping[str, Any]) -> str:
     lines = [
         f"**Facts read by rule**, no LLM: {results['all']['n']} of them read and judged; *useful*: worth keeping, and"
         " understood by itself",
-        "",
-        "| | facts a turn | not wrong | useful | date right | date of the right fact |",
-        "|---|---|---|---|---|---|",
+        *grid("| | facts a turn | not wrong | useful | date right | date of the right fact |"),
     ]
     for data, judged in results["by data"].items():
         names = ("not wrong", "useful", "date resolved", "date of the right fact")
-        lines.append(_line(data, [results["rates"][data]["facts a turn"], *(judged[name] or 0.0 for name in names)]))
+        lines.append(line(data, [results["rates"][data]["facts a turn"], *(judged[name] or 0.0 for name in names)]))
     return "\n".join(lines)
 
 
@@ -285,9 +266,7 @@ def _change(results: Mapping[str, Any]) -> str:
     lines = [
         "**Turns that disagree**, BEAM 100K: pairs that a question names and a link joins; every other link counts as"
         " false",
-        "",
-        "| | pairs | linked | false links per 1,000 user turns |",
-        "|---|---|---|---|",
+        *grid("| | pairs | linked | false links per 1,000 user turns |"),
     ]
     for kind, name in (("possibly_supersedes", "updates"), ("conflict", "contradictions")):
         found = results["beam-100K"][kind]
@@ -308,25 +287,20 @@ def _coverage(results: Mapping[str, Any]) -> str:
     lines = [
         "**With what is derived and without**: the same questions before consolidation (*off*) and after (*on*), no"
         " LLM; *coverage*: the share of an answer's words that a context of so many tokens holds",
-        "",
-        "| | recall@10 | NDCG@10 | coverage at 500 | at 1,000 | at 2,000 | recall p50 |",
-        "|---|---|---|---|---|---|---|",
+        *grid("| | recall@10 | NDCG@10 | coverage at 500 | at 1,000 | at 2,000 | recall p50 |"),
     ]
     names = ("recall@10", "ndcg@10", "coverage@500", "coverage@1000", "coverage@2000")
     for data, found in results.items():
         for layer, metrics in found["layers"].items():
             ms = found["recall_ms"][layer]["p50"]
-            lines.append(
-                _line(f"{data} ({metrics['n']}), {layer}", [metrics[name] for name in names])[:-1] + f"| {ms:.1f} ms |"
-            )
+            shares = line(f"{data} ({metrics['n']}), {layer}", [metrics[name] for name in names])
+            lines.append(f"{shares} {ms:.1f} ms |")
     order = results["beam-100K"]["knowledge_update"]
     lines += [
         "",
         f"Of {order['on']['n']} questions for what was updated: the newest evidence stands before the older; an older"
         " one stands first or alone; it does, and the context says that a newer one disagrees",
-        "",
-        "| tokens | layer | newest first | older first, or alone | that is said |",
-        "|---|---|---|---|---|",
+        *grid("| tokens | layer | newest first | older first, or alone | that is said |"),
     ]
     for budget in (500, 1000, 2000):
         for layer, shares in order.items():
@@ -340,9 +314,7 @@ def _episodes(results: Mapping[str, Any]) -> str:
         "**Who, where, when, what last**: long stories, the same texts as turns and as episodes with frames, contexts"
         f" of at most {results['budget']:,} tokens, no LLM; *all of it*: F1 of everything of the kind asked for that"
         " the context holds; *with care*: of the lines alone that hold all that the question gives",
-        "",
-        "| events | questions | store | F1, all of it | F1, with care | tokens a query | looked up |",
-        "|---|---|---|---|---|---|---|",
+        *grid("| events | questions | store | F1, all of it | F1, with care | tokens a query | looked up |"),
     ]
     for story in results["stories"].values():
         for part in ("all", "worded as look-ups expect", "worded otherwise"):

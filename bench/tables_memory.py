@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bench.markdown import grid
+
 
 def noise(results: Mapping[str, Any]) -> str:
     """How often the flag is right, and on how much evidence."""
@@ -10,9 +12,7 @@ def noise(results: Mapping[str, Any]) -> str:
     lines = [
         f"**Turns that say nothing to keep**: {judged['read']} of {judged['flagged']} flagged turns read by a person,"
         f" {judged['precision']:.3f} of them say nothing that anybody could ask for",
-        "",
-        "| | turns | flagged | evidence turns | of these flagged |",
-        "|---|---|---|---|---|",
+        *grid("| | turns | flagged | evidence turns | of these flagged |"),
     ]
     for data, found in results["data"].items():
         flagged = found["share of evidence flagged"]
@@ -28,9 +28,7 @@ def near_duplicates(results: Mapping[str, Any]) -> str:
     lines = [
         f"**Near-duplicates** among {results['texts']:,} texts, {results['near_duplicates']:,} of them of a similarity"
         f" of {results['similarity_min']} or more with an earlier one; what MinHash proposes, before texts decide",
-        "",
-        "| | precision | recall | bytes a text | to sign a text | to ask and add |",
-        "|---|---|---|---|---|---|",
+        *grid("| | precision | recall | bytes a text | to sign a text | to ask and add |"),
     ]
     for name, found in results["engines"].items():
         lines.append(
@@ -51,9 +49,7 @@ def flat_prompt(results: Mapping[str, Any]) -> str:
         f"**Tokens of a prompt**, context of {results['budget']:,} tokens with the session's working memory, and the"
         f" last turn, beside all turns so far; means.{recall} Evidence that such contexts cite, with working memory and"
         f" without: {cited['with state']:.3f} and {cited['without']:.3f} ({cited['n']:,} questions)",
-        "",
-        "| turn | conversations | working memory | prompt | longest prompt | whole history |",
-        "|---|---|---|---|---|---|",
+        *grid("| turn | conversations | working memory | prompt | longest prompt | whole history |"),
     ]
     for turn, found in results["tokens"].items():
         lines.append(
@@ -79,9 +75,7 @@ def cost(results: Mapping[str, Any]) -> str:
         "",
         "With facts by a model besides, in batches of whole segments or one turn a call; calls and tokens counted with"
         " a scripted model that always replies validly, by a real tokenizer:",
-        "",
-        "| | turns | reading | calls | prompt tokens | reply tokens |",
-        "|---|---|---|---|---|---|",
+        *grid("| | turns | reading | calls | prompt tokens | reply tokens |"),
     ]
     for data, found in results["scripted"]["data"].items():
         for way in ("segments", "one a turn"):
@@ -100,9 +94,7 @@ def segments(results: Mapping[str, Any]) -> str:
         "**Where a chat goes over to something else**, F1 of the boundaries within"
         f" {results['tolerance']} turn of the true ones; *ours*: neither sessions nor times shown; *time gaps*: an"
         " hour, by the times that the data has; *fixed windows*: of the true mean length",
-        "",
-        f"| | boundaries | {' | '.join(rows)} | ours, at the very turn |",
-        f"|---|---|{'---|' * (len(rows) + 1)}",
+        *grid(f"| | boundaries | {' | '.join(rows)} | ours, at the very turn |"),
     ]
     for name, found in results["data"].items():
         shown = [*(found["rows"][row]["f1"] for row in rows), found["rows"]["ours"]["exact f1"]]
@@ -116,9 +108,7 @@ def procedures(results: Mapping[str, Any]) -> str:
     lines = [
         "**The right procedure, the right rationale**, for requests in other words; *filled*: the steps of the first"
         " result with the request's values are exactly right; *as turns*: the same texts, recalled as turns are",
-        "",
-        "| | requests | memories | recall@1 | recall@3 | filled | successful before failed |",
-        "|---|---|---|---|---|---|---|",
+        *grid("| | requests | memories | recall@1 | recall@3 | filled | successful before failed |"),
     ]
     for kind, found in results.items():
         for way in ("ours", "as turns"):
