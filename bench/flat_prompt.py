@@ -15,8 +15,8 @@ from bench.datasets import Conversation, beam, locomo
 from bench.instance import Instance, temporary_instance
 from bench.metrics import means, percentiles
 from bench.runner import Options, say
-from memory.context import Context, pack
-from memory.recall import Question, Recall
+from memory.context import Context
+from memory.recall import Question, Recall, context_of
 from memory.working import CONTEXT_SHARE, WorkingMemory, working_memory
 from recalld.core.access import Principal
 from recalld.core.scope import Scope
@@ -87,10 +87,7 @@ def _context(
         most = min(service.settings.state_tokens, BUDGET // CONTEXT_SHARE)
         state = working_memory(store, namespace, SESSION, service.clock.now(), most, counter)
         took.append((perf_counter() - started) * 1000)
-    memories, passages = [hit.memory for hit in answer.results], [hit.passage for hit in answer.results]
-    if not with_state:
-        return answer, pack(memories, BUDGET, counter, passages), state
-    return answer, pack(memories, BUDGET, counter, passages, state=state.block(), said=state.whole), state
+    return answer, context_of(answer, BUDGET, counter, state if with_state else None), state
 
 
 def _evidence(instance: Instance, told: Conversation) -> list[dict[str, float]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.minhash import Hashes
+from memory.minhash import Bands, Hashes
 
 _HALF = np.uint64(32)
 _LOW = np.uint64(2**32 - 1)
@@ -34,7 +34,7 @@ class FilterSettings:
         false_positives: P, the chance that a text of which no band was added is called seen.
     """
 
-    bands: int = 25
+    bands: int = Bands().count
     first_texts: int = 2048
     false_positives: float = 1e-3
 
@@ -59,7 +59,7 @@ def layer_size(settings: FilterSettings, number: int) -> LayerSize:
 
 @dataclass
 class BandFilters:
-    """Layers of filters; `texts` were added, those of the last layer are `last`."""
+    """Layers of filters, to which `texts` were added."""
 
     settings: FilterSettings = FilterSettings()
     layers: list[NDArray[np.uint8]] = field(default_factory=list)

@@ -8,12 +8,12 @@ however much is stored.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memory.derive.disagreements import Disagreement, Said, disagreements
+from memory.decisions import Decision, record_new
+from memory.derive.disagreements import Said, disagreements
 from memory.knowledge import scope_of_facts
 from memory.merge import digest
 from memory.model import Change, Deriver, Memory, Selection
 from memory.ports import Store
-from memory.reconcile import within
 from recalld.core.clock import Clock
 from recalld.core.ids import IdSource
 from recalld.core.scope import Scope
@@ -51,29 +51,21 @@ class Linker:
         ids = {each.id for each in fresh}
         changes = []
         for scope, speaker in sorted(speakers, key=str):
-            said = [Said(each.id, each.item.text) for each in self._turns(store, namespace, scope, speaker)]
-            found = [each for each in disagreements(said) if each.newer in ids or each.older in ids]
-            changes += self._keep(store, namespace, scope, found)
+            turns = [Said(each.id, each.item.text) for each in self._turns(store, namespace, scope, speaker)]
+            found = [each for each in disagreements(turns) if each.newer in ids or each.older in ids]
+            said = [
+                Decision(each.kind, _REASONS[each.kind], pair, digest(each.kind, *pair), scope)
+                for each in found
+                for pair in [(each.newer, each.older)]
+            ]
+            changes += record_new(store, namespace, said, self._clock.now(), self._ids)
         return changes
 
     def _turns(self, store: Store, namespace: str, scope: Scope, speaker: str | None) -> list[Memory]:
         wanted = Selection(scope=scope, kinds=("turn",), derived=False)
         found = store.select(namespace, wanted, self._clock.now(), self._settings.turns_max)
         mine = [each for each in found if _speaks(each) and each.item.speaker == speaker]
-        return sorted(mine, key=lambda each: (each.order_at, each.row))
-
-    def _keep(self, store: Store, namespace: str, scope: Scope, found: Sequence[Disagreement]) -> list[Change]:
-        names = [within(digest(each.kind, each.newer, each.older), scope) for each in found]
-        known = store.decided(namespace, names)
-        now = self._clock.now()
-        changes = [
-            Change(self._ids.new("chg"), namespace, each.kind, _REASONS[each.kind], (each.newer, each.older), now, name)
-            for each, name in zip(found, names, strict=True)
-            if name not in known
-        ]
-        for change in changes:
-            store.record_change(change)
-        return changes
+        return sorted(mine, key=lambda each: each.order)
 
 
 def _speaks(memory: Memory) -> bool:

@@ -91,6 +91,11 @@ class Memory:
         """Where it stands among the turns of its session; arrival decides between equal ones."""
         return self.item.occurred_at or self.created_at
 
+    @property
+    def order(self) -> tuple[datetime, int]:
+        """What memories are put in order of time by; of two of one moment, the one that was kept first is first."""
+        return self.order_at, self.row
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

@@ -245,7 +245,7 @@ class Reader:
             readable = self._in_order([memory for memory in memories if self._readable(memory)])
             if exact == unit and place.last is not None:
                 at = (datetime.fromisoformat(place.last[0]), place.last[1])
-                readable = [memory for memory in readable if (memory.order_at, memory.row) > at]
+                readable = [memory for memory in readable if memory.order > at]
             if readable:
                 left.append((exact, readable))
         return left
@@ -260,7 +260,7 @@ class Reader:
 
     @staticmethod
     def _in_order(memories: Sequence[Memory]) -> list[Memory]:
-        return sorted(memories, key=lambda memory: (memory.order_at, memory.row))
+        return sorted(memories, key=lambda memory: memory.order)
 
 
 def _tokens(usage: Usage) -> dict[str, int]:

@@ -292,7 +292,7 @@ def context_of(answer: Recall, token_budget: int, counter: TokenCounter, state: 
 def _newer_than(hit: Hit, known: Mapping[str, Memory]) -> list[Memory]:
     """The newer ones that it disagrees with, newest first."""
     ids = dict.fromkeys(each.memory_id for each in hit.disagrees_with if each.newer)
-    return sorted((known[each] for each in ids), key=lambda one: (one.order_at, one.row), reverse=True)
+    return sorted((known[each] for each in ids), key=lambda one: one.order, reverse=True)
 
 
 def _ends(link: StandingLink) -> tuple[tuple[str, int], tuple[str, int]]:

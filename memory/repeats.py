@@ -11,40 +11,39 @@ taken out of a Bloom filter; whoever holds a copy in memory finds out by the fil
 neither uses nor writes that copy again.
 """
 
-import hashlib
-import json
 import os
 import threading
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from memory.band_filters import BandFilters, FilterSettings, layer_size
+from memory.decisions import Decision, record_new
 from memory.merge import digest
+from memory.minhash import REVISION
 from memory.model import Change, Deriver, Memory, Selection
-from memory.near_duplicates import SHINGLED_TERMS_MIN, Compared, compared, keys, repeats, term_groups, words_of
+from memory.near_duplicates import BANDS, SHINGLED_TERMS_MIN, Compared, compared, keys, repeats, term_groups, words_of
 from memory.ports import Store, StoreTransaction
-from memory.reconcile import within
 from recalld.core.clock import Clock
-from recalld.core.errors import Unavailable
+from recalld.core.files import BESIDE, locked, name_of, seal, swap, unseal
 from recalld.core.ids import IdSource
 
 FORMAT = 1
 SUFFIX = ".bands"
-_BESIDE = ".tmp"
 _HEADER_BYTES = 1024
 _READ_MEMORIES = 1000
 _LOCK_SECONDS = 60.0
 _CANDIDATES_MAX = 20
 _SAVE_TEXTS_MIN = 1000
+_ORDER = attrgetter("order")
 _REASON = "nearly the same text, said again in the same scope by the same speaker"
 
 
@@ -111,16 +110,21 @@ class Repeats:
         if not told:
             return []
         with self._lock:
-            known = self._current(namespace)
+            # Not looked up again within the caller's transaction: a copy that no longer counts is not written.
+            known = self._known.get(namespace) or self._current(namespace)
             seen = known.filters.add(keys([text for _, text in told]))
             known.learned |= {memory.id: memory.version for memory, _ in told}
         found: dict[tuple[str, str], Memory] = {}
         for (memory, text), again in zip(told, seen.tolist(), strict=True):
             other = self._other(store, memory, text) if again else None
             if other is not None:
-                newer, older = sorted((memory, other), key=_order, reverse=True)
+                newer, older = sorted((memory, other), key=_ORDER, reverse=True)
                 found[newer.id, older.id] = newer
-        return self._keep(store, namespace, found)
+        said = [
+            Decision("near_duplicate", _REASON, pair, digest("near_duplicate", *pair), newer.item.scope)
+            for pair, newer in found.items()
+        ]
+        return record_new(store, namespace, said, self._clock.now(), self._ids)
 
     def forget(self, namespace: str) -> None:
         """Remove the filters, which are made anew when they are next asked: something was erased."""
@@ -128,7 +132,7 @@ class Repeats:
             self._known.pop(namespace, None)
             path = self._path(namespace)
             # The one beside it is what a write left that was killed.
-            for each in (path, path.with_suffix(_BESIDE)):
+            for each in (path, path.with_suffix(BESIDE)):
                 with suppress(FileNotFoundError):
                     size = each.stat().st_size
                     with each.open("r+b") as file:
@@ -169,21 +173,8 @@ class Repeats:
                 told = None if other.id in (memory.id, *same) else compared(other)
                 if told is not None and repeats(text, told):
                     same[other.id] = other
-        before = [other for other in same.values() if _order(other) < _order(memory)]
-        return max(before, key=_order) if before else min(same.values(), key=_order, default=None)
-
-    def _keep(self, store: Store, namespace: str, found: Mapping[tuple[str, str], Memory]) -> list[Change]:
-        names = [within(digest("near_duplicate", *pair), memory.item.scope) for pair, memory in found.items()]
-        known = store.decided(namespace, names)
-        now = self._clock.now()
-        changes = [
-            Change(self._ids.new("chg"), namespace, "near_duplicate", _REASON, pair, now, name)
-            for pair, name in zip(found, names, strict=True)
-            if name not in known
-        ]
-        for change in changes:
-            store.record_change(change)
-        return changes
+        before = [other for other in same.values() if other.order < memory.order]
+        return max(before, key=_ORDER) if before else min(same.values(), key=_ORDER, default=None)
 
     def _current(self, namespace: str) -> Known:
         """The filters of the file that is there, which is made where there is none or it cannot be used."""
@@ -208,12 +199,14 @@ class Repeats:
         """What the file says of itself; None where there is none, or one that cannot be used."""
         try:
             with self._path(namespace).open("rb") as file:
-                line, check = json.loads(file.read(_HEADER_BYTES).rstrip(b"\0"))
-            told: dict[str, Any] = json.loads(line)
-        except (OSError, ValueError, TypeError):
+                told, right = unseal(file.read(_HEADER_BYTES))
+        except (OSError, ValueError):
             return None
-        right = zlib.crc32(line.encode()) == check and told["format"] == FORMAT
-        return told if right and told["settings"] == asdict(self._settings) else None
+        return told if right and told["kind"] == self._kind() else None
+
+    def _kind(self) -> dict[str, int | float]:
+        """What a file was made with: bits of another kind mean something else."""
+        return {"format": FORMAT, "keys": REVISION, "rows": BANDS.rows, **asdict(self._settings)}
 
     def _loaded(self, namespace: str, header: dict[str, Any]) -> Known | None:
         raw = self._path(namespace).read_bytes()[_HEADER_BYTES:]
@@ -231,26 +224,14 @@ class Repeats:
     def _write(self, namespace: str, known: Known) -> None:
         """Swap the file, durably."""
         raw = b"".join(layer.tobytes() for layer in known.filters.layers)
-        told: dict[str, Any] = {
-            "format": FORMAT,
-            "epoch": known.epoch,
-            "through": known.through,
-            "texts": known.filters.texts,
-        }
-        told |= {"layers": len(known.filters.layers), "settings": asdict(self._settings), "check": zlib.crc32(raw)}
-        line = json.dumps(told)
-        header = json.dumps([line, zlib.crc32(line.encode())]).encode().ljust(_HEADER_BYTES, b"\0")
-        path = self._path(namespace)
-        beside = path.with_suffix(_BESIDE)
-        with beside.open("wb") as file:
-            file.write(header + raw)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        filters = known.filters
+        told = {"kind": self._kind(), "epoch": known.epoch, "through": known.through, "texts": filters.texts}
+        header = seal(told | {"layers": len(filters.layers), "check": zlib.crc32(raw)}, _HEADER_BYTES)
+        swap(self._path(namespace), header + raw)
         known.saved = known.filters.texts
 
     def _path(self, namespace: str) -> Path:
-        return self._folder / f"{hashlib.blake2b(namespace.encode(), digest_size=16).hexdigest()}{SUFFIX}"
+        return self._folder / f"{name_of(namespace)}{SUFFIX}"
 
     @contextmanager
     def _files(self) -> Iterator[None]:
@@ -260,16 +241,6 @@ class Repeats:
             Unavailable: another one holds them for `_LOCK_SECONDS`.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(self._folder / "filters.lock", timeout=_LOCK_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise Unavailable("another process uses the near-duplicate filters") from error
-        try:
+        lock = FileLock(self._folder / "filters.lock")
+        with locked(lock, _LOCK_SECONDS, "another process uses the near-duplicate filters"):
             yield
-        finally:
-            lock.release()
-
-
-def _order(memory: Memory) -> tuple[datetime, int]:
-    return memory.order_at, memory.row

@@ -16,7 +16,6 @@ file is an error, never an answer. Source: "Bitcask" (Sheehy and Smith, 2010) fo
 LevelDB's CURRENT for the swap.
 """
 
-import hashlib
 import shutil
 import threading
 from collections import OrderedDict
@@ -25,11 +24,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from recalld.core.errors import IndexDamaged, Unavailable
+from recalld.core.files import locked, name_of, sync_folder
 from retrieval.ports import Floats, IndexStatistics, Rows, RowState, TokenCodes, VectorChange
-from retrieval.vector_format import named_by, parse_manifest, read_bytes, sync_folder, write_manifest
+from retrieval.vector_format import named_by, parse_manifest, read_bytes, write_manifest
 from retrieval.vector_log import LogSettings, VectorLog
 from retrieval.vector_memory import check_changes, check_vector
 from retrieval.vector_merge import MergeSettings, merge
@@ -39,7 +39,7 @@ from retrieval.vector_snapshot import States
 
 _MANIFEST = "manifest.json"
 _REBUILD = "rebuild.json"
-_POLL_SECONDS = 0.005
+_BUSY = "another process is {} the vector index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class SegmentedVectorIndex:
             if self._writer == threading.get_ident():
                 yield
                 return
-            with _locked(self._file_lock, self._settings.lock_seconds_max, "writing"):
+            with locked(self._file_lock, self._settings.lock_seconds_max, _BUSY.format("writing")):
                 self._writer = threading.get_ident()
                 try:
                     yield
@@ -154,7 +154,7 @@ class SegmentedVectorIndex:
             IndexDamaged: a row to be copied is damaged.
         """
         done = 0
-        with suppress(Unavailable), _locked(FileLock(self._folder / "merge.lock"), 0.0, "merging"):
+        with suppress(Unavailable), locked(FileLock(self._folder / "merge.lock"), 0.0, _BUSY.format("merging")):
             head_rows = self._settings.log.head_rows_max
             while merge(self._log(namespace), self.writer_lock, head_rows, self._settings.merge):
                 done += 1
@@ -180,7 +180,7 @@ class SegmentedVectorIndex:
         Raises:
             Unavailable: another process is rebuilding.
         """
-        with _locked(FileLock(self._folder / "rebuild.lock"), 0.0, "rebuilding"):
+        with locked(FileLock(self._folder / "rebuild.lock"), 0.0, _BUSY.format("rebuilding")):
             with self.writer_lock():
                 log = self._rebuild_log(namespace)
                 if log is None:
@@ -257,7 +257,7 @@ class SegmentedVectorIndex:
             return self._logs[key]
 
     def _path(self, namespace: str) -> Path:
-        return self._folder / hashlib.blake2b(namespace.encode(), digest_size=16).hexdigest()
+        return self._folder / name_of(namespace)
 
 
 class Rebuild:
@@ -287,18 +287,6 @@ class Rebuild:
     def finish(self) -> None:
         """Let it serve in place of the first one, at once and for every process."""
         self._index.finish_rebuild(self._namespace, self._log)
-
-
-@contextmanager
-def _locked(lock: FileLock, seconds: float, doing: str) -> Iterator[None]:
-    try:
-        lock.acquire(timeout=seconds, poll_interval=_POLL_SECONDS)
-    except Timeout as error:
-        raise Unavailable(f"another process is {doing} the vector index") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _bytes_of(path: Path) -> int:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recalld.core.errors import IndexDamaged
+from recalld.core.files import swap
 from retrieval import vector_codes
 from retrieval.ports import VectorChange
 from retrieval.vector_codes import code_bytes, damaged
@@ -185,13 +186,7 @@ def named_by(path: Path) -> Manifest | None:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Swap the manifest, durably."""
     values = {"format": FORMAT, **asdict(manifest), "check": _check_manifest(manifest)}
-    beside = path.with_suffix(".tmp")
-    with beside.open("wb") as file:
-        file.write(json.dumps(values, indent=1).encode())
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
+    swap(path, json.dumps(values, indent=1).encode())
 
 
 def append(path: Path, committed: int, data: bytes) -> None:
@@ -216,15 +211,6 @@ def erase_bodies(log: Path, codes: Path, offsets: Iterable[int], record_bytes: i
         for offset in dead:
             os.pwrite(file.fileno(), zeros, offset + _HEAD_BYTES)
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_manifest(manifest: Manifest) -> int:

@@ -22,6 +22,7 @@ from typing import TypeVar
 import numpy as np
 
 from recalld.core.errors import IndexDamaged
+from recalld.core.files import sync_folder
 from retrieval import vector_codes
 from retrieval.ports import Floats, Rows, TokenCodes, VectorChange
 from retrieval.vector_codes import checked_size, damaged
@@ -36,7 +37,6 @@ from retrieval.vector_format import (
     parse_manifest,
     read_bytes,
     record_type,
-    sync_folder,
     write_manifest,
 )
 from retrieval.vector_search import SearchSettings, search, unchanged

@@ -13,17 +13,16 @@ lists      `[N]` u8: the inverted list of each; only where there are lists
 centroids  `[lists, D]` float32
 """
 
-import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.vectors.gaussian_pq import GaussianPQ
 from compress.vectors.inverted import Lists
+from recalld.core.files import seal, unseal
 from retrieval.ports import Codes, Rows
 from retrieval.vector_checks import Words, check_words, words_of
 from retrieval.vector_codes import damaged
@@ -113,8 +112,7 @@ def check_entries(rows: Rows, entries: Entries, product: Codes, lists: Lists | N
 def header_bytes(layout: Layout, check: int) -> bytes:
     """The first bytes of a file."""
     told = {"format": FORMAT, "codec": CODEC, "dimensions": layout.dimensions, "rows": layout.rows}
-    line = json.dumps(told | {"tokens": layout.token_bytes, "lists": layout.lists, "check": check})
-    return json.dumps([line, zlib.crc32(line.encode())]).encode().ljust(HEADER_BYTES, b"\0")
+    return seal(told | {"tokens": layout.token_bytes, "lists": layout.lists, "check": check}, HEADER_BYTES)
 
 
 def read_header(path: Path, raw: bytes) -> tuple[Layout, int]:
@@ -124,10 +122,8 @@ def read_header(path: Path, raw: bytes) -> tuple[Layout, int]:
         IndexDamaged: it is not a header, or of another format.
     """
     try:
-        line, check = json.loads(raw.rstrip(b"\0"))
-        told: dict[str, Any] = json.loads(line)
-        right = zlib.crc32(line.encode()) == check
-    except (ValueError, TypeError, AttributeError) as error:
+        told, right = unseal(raw)
+    except ValueError as error:
         raise damaged(path, "not a segment") from error
     if not right:
         raise damaged(path, "its header changed")

@@ -81,7 +81,7 @@ class DerivedRows(ABC):
         m = memories.c
         mine = [m.namespace == namespace, m.session_id == scope.session_id, *exact_scope_conditions(scope)]
         found = self._read([*mine, m.deriver_name.is_(None)], limit)
-        return sorted(found, key=lambda memory: (memory.order_at, memory.row))
+        return sorted(found, key=lambda memory: memory.order)
 
     def derived_by(self, namespace: str, deriver_name: str, source_ids: Sequence[str]) -> list[Memory]:
         m = memories.c

@@ -192,7 +192,7 @@ class InMemoryStore:
     def previous_turns(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
         found = {}
         for memory in self.load(namespace, rows).values():
-            before = [m for m in self._session(memory) if (m.order_at, m.row) < (memory.order_at, memory.row)]
+            before = [m for m in self._session(memory) if m.order < memory.order]
             if before:
                 found[memory.row] = before[-1]
         return found
@@ -203,7 +203,7 @@ class InMemoryStore:
         wanted = Selection(scope=scope, kinds=("turn",), derived=False)
         found = [m for m in self._of(namespace) if matches(m, wanted, now)]
         kept = [m for m in found if not lasting or row_traits(m) & Trait.LASTING]
-        return sorted(kept, key=lambda m: (m.order_at, m.row))[-limit:]
+        return sorted(kept, key=lambda m: m.order)[-limit:]
 
     def active_rows(self, namespace: str, after: int, limit: int) -> list[int]:
         rows = sorted(m.row for m in self._of(namespace) if m.state == "active" and m.row > after)
@@ -353,7 +353,7 @@ class InMemoryStore:
     def session(self, namespace: str, scope: Scope, limit: int) -> list[Memory]:
         mine = [m for m in self._of(namespace) if m.item.scope == scope and m.deriver is None]
         newest = sorted(mine, key=lambda m: -m.row)[:limit]
-        return sorted(newest, key=lambda m: (m.order_at, m.row))
+        return sorted(newest, key=lambda m: m.order)
 
     def derived_by(self, namespace: str, deriver_name: str, source_ids: Sequence[str]) -> list[Memory]:
         made = [m for m in self._of(namespace) if m.deriver is not None and m.deriver.name == deriver_name]
@@ -399,7 +399,7 @@ class InMemoryStore:
             m for m in self._of(memory.namespace)
             if m.item.scope == memory.item.scope and m.item.kind == "turn" and m.state == "active"
         ]  # fmt: skip
-        return sorted(turns, key=lambda m: (m.order_at, m.row))
+        return sorted(turns, key=lambda m: m.order)
 
     def _enqueue(self, namespace: str, rows: Sequence[int]) -> None:
         for row in rows:
@@ -408,7 +408,7 @@ class InMemoryStore:
 
     def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
         for memory in self.load(namespace, rows).values():
-            after = [m for m in self._session(memory) if (m.order_at, m.row) > (memory.order_at, memory.row)]
+            after = [m for m in self._session(memory) if m.order > memory.order]
             if after and after[0].row not in rows:
                 self._put(namespace, after[0].row)
 
