@@ -202,7 +202,7 @@ class Repeats:
                 told, right = unseal(file.read(_HEADER_BYTES))
         except (OSError, ValueError):
             return None
-        return told if right and told["kind"] == self._kind() else None
+        return told if right and told.get("kind") == self._kind() else None
 
     def _kind(self) -> dict[str, int | float]:
         """What a file was made with: bits of another kind mean something else."""
@@ -223,12 +223,12 @@ class Repeats:
 
     def _write(self, namespace: str, known: Known) -> None:
         """Swap the file, durably."""
-        raw = b"".join(layer.tobytes() for layer in known.filters.layers)
         filters = known.filters
+        raw = b"".join(layer.tobytes() for layer in filters.layers)
         told = {"kind": self._kind(), "epoch": known.epoch, "through": known.through, "texts": filters.texts}
         header = seal(told | {"layers": len(filters.layers), "check": zlib.crc32(raw)}, _HEADER_BYTES)
         swap(self._path(namespace), header + raw)
-        known.saved = known.filters.texts
+        known.saved = filters.texts
 
     def _path(self, namespace: str) -> Path:
         return self._folder / f"{name_of(namespace)}{SUFFIX}"

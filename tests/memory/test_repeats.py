@@ -14,6 +14,7 @@ from memory.model import Change, ChangeSelection, Memory
 from memory.ports import Store
 from memory.repeats import Repeats
 from recalld.bootstrap import Service
+from recalld.core.files import seal
 from recalld.core.scope import Scope
 from tests.conftest import NOW, WHO, SerialIds, SetClock, Stores, make_memory
 
@@ -140,7 +141,8 @@ def test_a_filter_that_was_saved_is_read_and_one_that_changed_is_made_anew(
             return learnt(store, fresh, added(store, turn(number, AGAIN)))
 
     assert found(2)[0][0] == "near_duplicate"
-    for number, damaged in enumerate([b"", right[:500], right[:-1], right[:2000] + b"\xff" + right[2001:]], 3):
+    changed, another = right[:2000] + b"\xff" + right[2001:], seal({"format": 1}, 1024) + right[1024:]
+    for number, damaged in enumerate([b"", right[:500], right[:-1], changed, another], 3):
         path.write_bytes(damaged)
         assert len(found(number)) == 1
     assert len(found(20, FilterSettings(first_texts=64))) == 1
