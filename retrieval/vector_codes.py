@@ -1,10 +1,8 @@
-"""The token codes of the vector index: bytes beside the log or at the end of a segment, read by place.
+"""The token codes of the log of the vector index: bytes in a file beside it, read by place.
 
-Each record of the log, or row of a segment, says where its codes are, how many bytes they have and their CRC-32, which
-is checked at every read. They are not held in memory: a search reads those of the few rows that it brings to the top.
-Rows written together lie together, so one read takes in the neighbours of what was asked for; at 500 rows of some 700
-bytes that is .6 ms for neighbours and 1.1 ms for rows all over the file. Read with `pread`, not through a memory map: a
-file that somebody else cut short is then an error, not a signal that ends the process.
+Each record of the log says where its codes are, how many bytes they have and their CRC-32, which is checked at every
+read. They are not held in memory: a search reads those of the few rows that it brings to the top. Rows written together
+lie together, so one read takes in the neighbours of what was asked for.
 
 Invariants: codes are on disk before the record that names them is; bytes of a dead record are zeros before the
 record's own are, so a record that is overwritten has no codes left.
@@ -20,9 +18,6 @@ from numpy.typing import NDArray
 
 from recalld.core.errors import IndexDamaged
 from retrieval.ports import Codes, VectorChange
-
-PLACE = np.dtype([("codes_at", "<i8"), ("codes_bytes", "<u4"), ("codes_check", "<u4")])
-"""Where the codes of a row are, and their CRC-32."""
 
 _READ_BYTES = 4096
 

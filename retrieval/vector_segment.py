@@ -14,6 +14,7 @@ in `vector_checks`.
 
 import mmap
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from numpy.typing import NDArray
 from compress.vectors.fastscan import FastScan
 from compress.vectors.half import Halves, scan
 from compress.vectors.inverted import Lists
-from retrieval import vector_codes
 from retrieval.ports import Codes, Floats, Rows
 from retrieval.vector_checks import check_words, words_of
 from retrieval.vector_codes import damaged
@@ -179,13 +179,19 @@ class Segment:
         """Version, digest and checks of these rows."""
         return self._entries[places]
 
-    def code_places(self, places: Places) -> NDArray[np.void]:
-        """`codes_at`, `codes_bytes` and `codes_check` of each, as `vector_codes.read` takes them."""
-        found = np.zeros(len(places), dtype=vector_codes.PLACE)
-        found["codes_at"] = self.layout.tokens + self._starts[places]
-        found["codes_bytes"] = self._starts[places + 1] - self._starts[places]
-        found["codes_check"] = self._entries["codes_check"][places]
-        return found
+    def token_codes(self, places: Places) -> Codes:
+        """The token codes of these rows, one after another, as bytes.
+
+        Raises:
+            IndexDamaged: one changed, or the file was cut short meanwhile.
+        """
+        self._check_whole()
+        begins, ends = self.layout.tokens + self._starts[places], self.layout.tokens + self._starts[places + 1]
+        found = [self._map[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+        for codes, check, place in zip(found, self._entries["codes_check"][places].tolist(), places, strict=True):
+            if zlib.crc32(codes) != check:
+                raise damaged(self.path, f"the token codes of row {self._numbers[place]} changed")
+        return np.frombuffer(b"".join(found), dtype=np.uint8)
 
     def part(self, places: Places) -> Part:
         """These rows, to be copied into another segment.
@@ -195,14 +201,13 @@ class Segment:
         """
         self.check_vectors(places)
         entries = self._entries[places]
-        codes = vector_codes.read(self.path, self.code_places(places))
         return Part(
             self.rows(places),
             entries["version"],
             entries["digest"],
             self.vectors[places],
             self._product[places],
-            codes.tobytes(),
+            self.token_codes(places).tobytes(),
             entries["codes_check"],
         )
 

@@ -21,15 +21,16 @@ def token_codes(snapshot: Snapshot, folder: Path, rows: Rows) -> TokenCodes:
     wanted = np.sort(rows)
     width = vector_codes.width(snapshot.matrix.shape[1])
     held, slots = snapshot.held(wanted)
-    owners, places = [held], [snapshot.entries[slots][list(vector_codes.PLACE.names or ())]]
-    paths = [] if snapshot.manifest is None else [folder / snapshot.manifest.codes]
+    owners, sizes, parts = [held], [snapshot.entries["codes_bytes"][slots]], []
+    if snapshot.manifest is not None:
+        places = snapshot.entries[slots][["codes_at", "codes_bytes", "codes_check"]]
+        parts.append(vector_codes.read(folder / snapshot.manifest.codes, places))
     for live in snapshot.segments:
         there = live.held(wanted)
         owners.append(live.segment.rows(there))
-        places.append(live.segment.code_places(there))
-        paths.append(live.segment.path)
-    parts = [vector_codes.read(path, place).reshape(-1, width) for path, place in zip(paths, places, strict=False)]
-    return _by_row(owners, [place["codes_bytes"] // width for place in places], parts, width)
+        sizes.append(live.segment.token_bytes(there))
+        parts.append(live.segment.token_codes(there))
+    return _by_row(owners, [size // width for size in sizes], [part.reshape(-1, width) for part in parts], width)
 
 
 def _by_row(

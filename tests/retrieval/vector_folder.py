@@ -77,11 +77,11 @@ def check_segments(folder: Path) -> None:
         raw = np.frombuffer(path.read_bytes(), dtype=np.uint8)
         layout, width = segment.layout, segment.layout.codec.bytes_vector
         for place in dead.tolist():
-            tokens = segment.code_places(np.array([place]))[0]
+            before, own = segment.token_bytes(np.arange(place)).sum(), segment.token_bytes(np.array([place]))[0]
             for at, size in (
                 (layout.entries + 32 * place, 32),
                 (layout.product + width * place, width),
                 (layout.vectors + 2 * D * place, 2 * D),
-                (int(tokens["codes_at"]), int(tokens["codes_bytes"])),
+                (layout.tokens + int(before), int(own)),
             ):
                 assert not raw[at : at + size].any()
