@@ -5,14 +5,35 @@ Invariant: nothing is read or written but through the namespace; a vote counts o
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select
 
 from memory.model import Recalled, Uses, Votes
 from memory.store.tables import feedback, memories, recall_memories, recalls
 from recalld.core.scope import Scope
 
 CHUNK = 500
+
+
+def _votes(*where: ColumnElement[bool]) -> Select[Any]:
+    """Useful and other votes of each memory that has any. Made once: a recall would make it longer than run it."""
+    f = feedback.c
+    voted = (
+        select(f.memory_id, func.count().filter(f.useful).label("useful"), func.count().label("votes"))
+        .where(f.namespace == bindparam("namespace"), *where)
+        .group_by(f.memory_id)
+        .subquery("voted")
+    )
+    return (
+        select(memories.c.row, voted.c.useful, voted.c.votes - voted.c.useful)
+        .select_from(voted.join(memories, memories.c.id == voted.c.memory_id))
+        .where(memories.c.namespace == bindparam("namespace"))
+    )
+
+
+_VOTES = _votes()
+_VOTES_ON_ONE = _votes(feedback.c.memory_id == bindparam("memory_id"))
 
 
 def recalled(connection: Connection, namespace: str, recall_id: str) -> Recalled | None:
@@ -39,21 +60,9 @@ def vote(
 
 def votes(connection: Connection, namespace: str, memory_id: str | None) -> dict[int, Votes]:
     """See `memory.ports.Ledger`: reads the index of votes, and of the memories only those that have any."""
-    f = feedback.c
-    counted = (
-        select(f.memory_id, func.count().filter(f.useful).label("useful"), func.count().label("votes"))
-        .where(f.namespace == namespace)
-        .group_by(f.memory_id)
-    )
-    if memory_id is not None:
-        counted = counted.where(f.memory_id == memory_id)
-    voted = counted.subquery("voted")
-    found = (
-        select(memories.c.row, voted.c.useful, voted.c.votes - voted.c.useful)
-        .select_from(voted.join(memories, memories.c.id == voted.c.memory_id))
-        .where(memories.c.namespace == namespace)
-    )
-    return {row: Votes(useful, useless) for row, useful, useless in connection.execute(found)}
+    named = {"namespace": namespace} | ({} if memory_id is None else {"memory_id": memory_id})
+    found = connection.execute(_VOTES if memory_id is None else _VOTES_ON_ONE, named)
+    return {row: Votes(useful, useless) for row, useful, useless in found}
 
 
 def uses(connection: Connection, namespace: str, rows: Sequence[int]) -> dict[int, Uses]:

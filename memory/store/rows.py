@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, bindparam, select
 
 from memory.model import Deriver, Item, Memory
-from memory.store.tables import CONTENT_COLUMNS, VERSION_COLUMNS
+from memory.store.tables import CONTENT_COLUMNS, VERSION_COLUMNS, memories
 from recalld.core.scope import SCOPE_FIELDS, Scope
+
+BY_ROW = (
+    select(memories)
+    .where(memories.c.namespace == bindparam("namespace"), memories.c.row.in_(bindparam("rows", expanding=True)))
+    .order_by(memories.c.row.desc())
+)
+"""Memories of a namespace by their rows. Made once: a recall would make it longer than run it."""
 
 
 def values_of(memory: Memory) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     LargeBinary,
+    Row,
     and_,
     bindparam,
     delete,
@@ -50,7 +51,7 @@ from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
 from memory.store.postings import PostingCache
 from memory.store.removal_sql import chunks
-from memory.store.rows import deriver_of, memory_of, values_of
+from memory.store.rows import BY_ROW, deriver_of, memory_of, values_of
 from memory.store.tables import memories, outbox, recall_memories, recalls, sources, versions
 from recalld.core.scope import SCOPE_FIELDS, Scope
 from retrieval.passages import PASSAGE_BITS, rows_of
@@ -228,7 +229,7 @@ class SqlStore(DerivedRows):
         return {
             memory.row: memory
             for part in chunks(rows)
-            for memory in self._read([memories.c.namespace == namespace, memories.c.row.in_(part)])
+            for memory in self._memories(self._connection.execute(BY_ROW, {"namespace": namespace, "rows": part}))
         }
 
     def previous_turns(self, namespace: str, rows: Sequence[int]) -> dict[int, Memory]:
@@ -334,7 +335,10 @@ class SqlStore(DerivedRows):
 
     def _read(self, where: Iterable[Any], limit: int | None = None) -> list[Memory]:
         query = select(memories).where(*where).order_by(memories.c.row.desc())
-        rows = self._connection.execute(query.limit(limit) if limit is not None else query).all()
+        return self._memories(self._connection.execute(query.limit(limit) if limit is not None else query))
+
+    def _memories(self, found: Iterable[Row[Any]]) -> list[Memory]:
+        rows = list(found)
         derived = [row.id for row in rows if row.deriver_name is not None]
         origins = self._sources_of(derived)
         return [memory_of(row, row.id, row.row, tuple(origins.get(row.id, ())), deriver_of(row)) for row in rows]
