@@ -36,3 +36,27 @@ def _odd_numbers(count: int) -> Words:
     """The first `count` of a fixed sequence: numpy promises to keep what a bit generator gives."""
     drawn = np.random.PCG64(20140101).random_raw(count)
     return np.asarray(drawn, dtype=np.uint64) | np.uint64(1)
+
+
+class Seen:
+    """Which rows of a segment were read already, a bit each."""
+
+    def __init__(self, count: int) -> None:
+        self._bits = np.zeros(-(-count // 8), dtype=np.uint8)
+
+    @property
+    def bytes_memory(self) -> int:
+        return self._bits.nbytes
+
+    def lacks(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of `places` (numbers from 0) nobody read yet."""
+        return np.flatnonzero((self._bits[places >> 3] >> (places & 7).astype(np.uint8) & 1) == 0)
+
+    def add(self, places: NDArray[np.int64]) -> None:
+        np.bitwise_or.at(self._bits, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
+
+
+def spans(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each begin on, as many as its size, one span after another."""
+    starts = np.cumsum(sizes) - sizes
+    return np.repeat(begins - starts, sizes) + np.arange(int(sizes.sum()))

@@ -1,12 +1,12 @@
 """A segment: many rows of the vector index in one file that does not change, but for rows that died.
 
-In memory are the product codes (as `FastScan` orders them), four or eight bytes a row for its number, and a byte and a
-bit of flags. The rest is mapped: an exact search reads the vectors of the rows that it compares.
+In memory are the product codes (as `FastScan` orders them), eight bytes a row for its place there, and a byte and two
+bits of flags. The rest is mapped: an exact search reads the vectors of the rows that it compares.
 
 A row that another one took the place of is dead by the log's record first, durably; then its entry, code, vector, list
 and token codes are overwritten with zeros. Numbers and starts stay, as heads do in the log. Every checksum is of one
 row, so the others are not touched: entries and codes are checked when the file is opened, a vector when it is first
-read, token codes whenever they are.
+read, and so token codes.
 
 The parts of the file are in `vector_segment_format`, how it is written in `vector_segment_write`, how rows are checked
 in `vector_checks`.
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from compress.vectors.fastscan import FastScan
 from compress.vectors.half import Halves, scan
 from compress.vectors.inverted import Lists
+from retrieval import vector_codes
 from retrieval.ports import Codes, Floats, Rows
-from retrieval.vector_checks import check_words, words_of
+from retrieval.vector_checks import Seen, check_words, spans, words_of
 from retrieval.vector_codes import damaged
 from retrieval.vector_segment_format import (
     ENTRY,
@@ -82,7 +83,10 @@ class Segment:
             count, dimensions
         )
         self._numbers: Rows = numbers
-        self._seen = np.zeros(-(-count // 8), dtype=np.uint8)
+        tokens = np.frombuffer(self._map, np.uint8, layout.end - layout.tokens, layout.tokens)
+        self._tokens: Codes = tokens.reshape(-1, vector_codes.width(dimensions))
+        self._vectors_seen = Seen(count)
+        self._tokens_seen = Seen(count)
         self._scan: FastScan | None = None
 
     def __del__(self) -> None:
@@ -92,7 +96,7 @@ class Segment:
     @property
     def bytes_memory(self) -> int:
         """What is not mapped."""
-        return self._seen.nbytes + (self._scan.bytes_memory if self._scan else 0)
+        return 2 * self._tokens_seen.bytes_memory + (self._scan.bytes_memory if self._scan else 0)
 
     def rows(self, places: Places) -> Rows:
         """The rows at these places."""
@@ -139,7 +143,7 @@ class Segment:
             IndexDamaged: one changed, or the file was cut short meanwhile.
         """
         self._check_whole()
-        unseen = places[self._unseen(places)]
+        unseen = places[self._vectors_seen.lacks(places)]
         for start in range(0, len(unseen), COPY_ROWS):
             part = unseen[start : start + COPY_ROWS]
             self._check(part, self.vectors[part])
@@ -157,13 +161,9 @@ class Segment:
         if os.fstat(self._descriptor).st_size != self.layout.end:
             raise damaged(self.path, "torn while it was open")
 
-    def _unseen(self, places: Places) -> NDArray[np.int64]:
-        """Which of `places` (numbers from 0) nobody read yet."""
-        return np.flatnonzero((self._seen[places >> 3] >> (places & 7).astype(np.uint8) & 1) == 0)
-
     def _check_block(self, places: Places, vectors: Halves) -> None:
         """Check those of the vectors `[K, D]` at `places` that nobody read yet."""
-        unseen = self._unseen(places)
+        unseen = self._vectors_seen.lacks(places)
         if len(unseen) == len(places):
             self._check(places, vectors)
         elif len(unseen):
@@ -173,25 +173,29 @@ class Segment:
         right = check_words(words_of(vectors)) == self._entries["vector_check"][places]
         if not right.all():
             raise damaged(self.path, f"the vector of row {self.rows(places[~right][:1])[0]} changed")
-        np.bitwise_or.at(self._seen, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
+        self._vectors_seen.add(places)
 
     def entries(self, places: Places) -> Entries:
         """Version, digest and checks of these rows."""
         return self._entries[places]
 
     def token_codes(self, places: Places) -> Codes:
-        """The token codes of these rows, one after another, as bytes.
+        """The token codes of these rows `[T, ceil(D / 8)]`, one after another; checked when they are first read.
 
         Raises:
             IndexDamaged: one changed, or the file was cut short meanwhile.
         """
         self._check_whole()
-        begins, ends = self.layout.tokens + self._starts[places], self.layout.tokens + self._starts[places + 1]
-        found = [self._map[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
-        for codes, check, place in zip(found, self._entries["codes_check"][places].tolist(), places, strict=True):
-            if zlib.crc32(codes) != check:
-                raise damaged(self.path, f"the token codes of row {self._numbers[place]} changed")
-        return np.frombuffer(b"".join(found), dtype=np.uint8)
+        width = vector_codes.width(self.layout.dimensions)
+        begins, ends = self._starts[places] // width, self._starts[places + 1] // width
+        found = self._tokens[spans(begins, ends - begins)]
+        cuts = np.concatenate([[0], np.cumsum(ends - begins)])
+        unseen = self._tokens_seen.lacks(places)
+        for number, check in zip(unseen.tolist(), self._entries["codes_check"][places[unseen]].tolist(), strict=True):
+            if zlib.crc32(found[cuts[number] : cuts[number + 1]].data) != check:
+                raise damaged(self.path, f"the token codes of row {self._numbers[places[number]]} changed")
+        self._tokens_seen.add(places[unseen])
+        return found
 
     def part(self, places: Places) -> Part:
         """These rows, to be copied into another segment.

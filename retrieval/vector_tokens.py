@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from retrieval import vector_codes
 from retrieval.ports import Codes, Rows, TokenCodes
+from retrieval.vector_checks import spans
 from retrieval.vector_snapshot import Snapshot
 
 
@@ -24,13 +25,13 @@ def token_codes(snapshot: Snapshot, folder: Path, rows: Rows) -> TokenCodes:
     owners, sizes, parts = [held], [snapshot.entries["codes_bytes"][slots]], []
     if snapshot.manifest is not None:
         places = snapshot.entries[slots][["codes_at", "codes_bytes", "codes_check"]]
-        parts.append(vector_codes.read(folder / snapshot.manifest.codes, places))
+        parts.append(vector_codes.read(folder / snapshot.manifest.codes, places).reshape(-1, width))
     for live in snapshot.segments:
         there = live.held(wanted)
         owners.append(live.segment.rows(there))
         sizes.append(live.segment.token_bytes(there))
         parts.append(live.segment.token_codes(there))
-    return _by_row(owners, [size // width for size in sizes], [part.reshape(-1, width) for part in parts], width)
+    return _by_row(owners, [size // width for size in sizes], parts, width)
 
 
 def _by_row(
@@ -40,7 +41,8 @@ def _by_row(
     rows, counts = np.concatenate(owners), np.concatenate(tokens).astype(np.int64)
     order = np.argsort(rows, kind="stable")
     starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts[order])])
-    begins = np.cumsum(counts) - counts
-    source = np.repeat(begins[order] - starts[:-1], counts[order]) + np.arange(starts[-1])
-    bits = np.concatenate([np.zeros((0, width), dtype=np.uint8), *parts])
-    return TokenCodes(rows[order], starts, bits[source])
+    held = [part for part in parts if len(part)]
+    bits = held[0] if len(held) == 1 else np.concatenate([np.zeros((0, width), dtype=np.uint8), *held])
+    if (np.diff(order) != 1).any():
+        bits = bits[spans((np.cumsum(counts) - counts)[order], counts[order])]
+    return TokenCodes(rows[order], starts, bits)
