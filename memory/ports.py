@@ -161,7 +161,7 @@ class Ledger(Protocol):
         ...
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
-        """Keep which memories a recall gave, best first, so that feedback can refer to it."""
+        """Keep which memories a recall gave, those that are still there, best first: feedback can refer to it."""
         ...
 
     def recalled(self, namespace: str, recall_id: str) -> Recalled | None:

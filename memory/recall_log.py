@@ -50,7 +50,6 @@ class RecallLog:
                 return
             with self._write() as store:
                 for given in waiting:
-                    kept = [memory.id for memory in store.get(given.namespace, given.memory_ids)]
-                    store.record_recall(given.namespace, given.recall_id, given.at, given.scope, kept)
+                    store.record_recall(given.namespace, given.recall_id, given.at, given.scope, given.memory_ids)
             with self._lock:
                 del self._waiting[: len(waiting)]

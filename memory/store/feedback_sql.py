@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select, text
 
 from memory.model import Recalled, Uses, Votes
 from memory.store.tables import feedback, memories, recall_memories, recalls
-from recalld.core.scope import Scope
+from recalld.core.scope import SCOPE_FIELDS, Scope
 
 CHUNK = 500
+
+_GIVEN = text("""
+INSERT INTO recall_memories (recall_id, place, memory_id)
+SELECT :recall_id, :place, id FROM memories WHERE id = :memory_id AND namespace = :namespace
+""")
 
 
 def _votes(*where: ColumnElement[bool]) -> Select[Any]:
@@ -34,6 +39,20 @@ def _votes(*where: ColumnElement[bool]) -> Select[Any]:
 
 _VOTES = _votes()
 _VOTES_ON_ONE = _votes(feedback.c.memory_id == bindparam("memory_id"))
+
+
+def record(
+    connection: Connection, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]
+) -> None:
+    """See `memory.ports.Ledger`."""
+    named = dict(zip(SCOPE_FIELDS, scope.values(), strict=True))
+    connection.execute(insert(recalls), {"id": recall_id, "namespace": namespace, "at": at, **named})
+    given = [
+        {"recall_id": recall_id, "place": place, "memory_id": found, "namespace": namespace}
+        for place, found in enumerate(ids)
+    ]
+    if given:
+        connection.execute(_GIVEN, given)
 
 
 def recalled(connection: Connection, namespace: str, recall_id: str) -> Recalled | None:

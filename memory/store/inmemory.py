@@ -230,7 +230,8 @@ class InMemoryStore:
         self._state.changes.append(replace(change, number=len(self._state.changes) + 1))
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
-        self._state.recalls[recall_id] = (namespace, Recalled(scope, tuple(ids)))
+        here = {memory.id for memory in self._of(namespace)}
+        self._state.recalls[recall_id] = (namespace, Recalled(scope, tuple(each for each in ids if each in here)))
         self._state.recalled_at[recall_id] = at
 
     def recalled(self, namespace: str, recall_id: str) -> Recalled | None:

@@ -52,8 +52,8 @@ from memory.store.filters_sql import conditions, exact_scope_conditions, slot_co
 from memory.store.postings import PostingCache
 from memory.store.removal_sql import chunks
 from memory.store.rows import BY_ROW, deriver_of, memory_of, values_of
-from memory.store.tables import memories, outbox, recall_memories, recalls, sources, versions
-from recalld.core.scope import SCOPE_FIELDS, Scope
+from memory.store.tables import memories, outbox, sources, versions
+from recalld.core.scope import Scope
 from retrieval.passages import PASSAGE_BITS, rows_of
 from retrieval.ports import LexicalIndex
 
@@ -273,11 +273,7 @@ class SqlStore(DerivedRows):
         changes_sql.record(self._connection, change)
 
     def record_recall(self, namespace: str, recall_id: str, at: datetime, scope: Scope, ids: Sequence[str]) -> None:
-        named = dict(zip(SCOPE_FIELDS, scope.values(), strict=True))
-        self._connection.execute(insert(recalls).values(id=recall_id, namespace=namespace, at=at, **named))
-        links = [{"recall_id": recall_id, "place": place, "memory_id": found} for place, found in enumerate(ids)]
-        if links:
-            self._connection.execute(insert(recall_memories), links)
+        feedback_sql.record(self._connection, namespace, recall_id, at, scope, ids)
 
     def recalled(self, namespace: str, recall_id: str) -> Recalled | None:
         return feedback_sql.recalled(self._connection, namespace, recall_id)

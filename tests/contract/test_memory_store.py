@@ -655,10 +655,13 @@ def test_links_of_more_memories_than_a_statement_takes_are_told_once(stores: Sto
         assert (link.newer_row, link.older_row) == (kept[-1].row, kept[0].row)
 
 
-def test_a_recall_is_known_in_its_namespace_with_its_scope_and_order(stores: Stores) -> None:
+def test_a_recall_is_known_in_its_namespace_with_its_scope_order_and_what_is_there(stores: Stores) -> None:
+    one, two = insert(stores, make_memory(1), make_memory(2))
     with stores.write() as store:
-        store.record_recall("default", "rec_1", NOW, Scope("ann", session_id="s"), ["mem_b", "mem_a"])
-        assert store.recalled("default", "rec_1") == Recalled(Scope("ann", session_id="s"), ("mem_b", "mem_a"))
+        elsewhere = store.insert("other", [make_memory(3, namespace="other")])[0]
+        given = [two.id, "mem_nobody", elsewhere.id, one.id]
+        store.record_recall("default", "rec_1", NOW, Scope("ann", session_id="s"), given)
+        assert store.recalled("default", "rec_1") == Recalled(Scope("ann", session_id="s"), (two.id, one.id))
         assert store.recalled("other", "rec_1") is store.recalled("default", "rec_2") is None
 
 
