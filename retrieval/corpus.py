@@ -187,9 +187,9 @@ class Corpus(Columns):
         """The speakers that have a name."""
         return self.memo.of("named", Speakers.of(self.speakers).named)
 
-    def has(self, trait: Trait) -> NDArray[np.bool_]:
-        """`[N]` which rows have any of these traits."""
-        found: NDArray[np.bool_] = (self.traits & int(trait)) != 0
+    def has(self, trait: Trait, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.bool_]:
+        """Which rows, all `[N]` or those at these places, have any of these traits."""
+        found: NDArray[np.bool_] = (self.traits[rows] & int(trait)) != 0
         return found
 
 

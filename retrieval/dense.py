@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.vectors.half import Halves, inner_products
+from compress.vectors.half import inner_products
 from retrieval.corpus import Corpus
 from retrieval.fuse import zscore
 from retrieval.ports import Floats, VectorIndex
@@ -133,12 +133,12 @@ def _add_fresh(cosines: Floats, corpus: Corpus, query: Floats) -> None:
 def _moments(namespace: str, index: VectorIndex, corpus: Corpus, query: Floats, rows_max: int) -> tuple[float, float]:
     """Mean and deviation of the cosines, over a sample."""
 
-    def sample() -> Halves:
+    def sample() -> Floats:
         hashed = corpus.rows.astype(np.uint64) * _MULTIPLIER
         chosen = np.sort(np.argpartition(hashed, rows_max)[:rows_max])
-        return index.vectors(namespace, corpus.rows[chosen])[1].astype(np.float16)
+        return index.vectors(namespace, corpus.rows[chosen])[1]
 
-    cosines = inner_products(corpus.memo.of("vector sample", sample), query).astype(np.float64)
+    cosines = (corpus.memo.of("vector sample", sample) @ query).astype(np.float64)
     if not len(cosines):
         return 0.0, 1.0
     return float(cosines.mean()), max(float(cosines.std()), DEVIATION_MIN)

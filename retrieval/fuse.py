@@ -44,9 +44,11 @@ def zscore(scores: Floats, deviation_min: float = 0.0) -> Floats:
 
 def weighted_sum(signals: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
     """The sum over signals `[N]` of weight times value; a signal without a weight counts nothing."""
-    parts = [weights.get(name, 0.0) * values.astype(np.float64) for name, values in signals.items()]
-    total: Floats = np.sum(parts, axis=0).astype(np.float32)
-    return total
+    total = np.zeros(len(next(iter(signals.values()))), dtype=np.float64)
+    for name, values in signals.items():
+        if weights.get(name):
+            total += weights[name] * values.astype(np.float64)
+    return total.astype(np.float32)
 
 
 def best_of_group(scores: Floats, groups: NDArray[np.int64]) -> Floats:

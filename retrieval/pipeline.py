@@ -198,9 +198,9 @@ class Pipeline:
             "late": zscore(late.windowed, _LATE_DEVIATION_MIN),
             "date": self._dates(query, corpus, pool, weights),
             "answer": answer_signal(query.answer, corpus)[pool],
-            "question": -corpus.has(Trait.ASKS)[pool].astype(np.float32),
-            "agreement": -corpus.has(Trait.AGREES)[pool].astype(np.float32),
-            "noise": -corpus.has(Trait.NOISE)[pool].astype(np.float32),
+            "question": -corpus.has(Trait.ASKS, pool).astype(np.float32),
+            "agreement": -corpus.has(Trait.AGREES, pool).astype(np.float32),
+            "noise": -corpus.has(Trait.NOISE, pool).astype(np.float32),
             "reply": -corpus.replies[pool].astype(np.float32),
             "exchange": zscore(exchange_signal(corpus, said_in_order, pool, late.own), _LATE_DEVIATION_MIN),
             "length": np.log1p(corpus.lengths[pool]).astype(np.float32),
@@ -227,7 +227,7 @@ class Pipeline:
     def _dates(self, query: Plan, corpus: Corpus, pool: Places, weights: Weights) -> Floats:
         if not query.dates or not weights.date:
             return np.zeros(len(pool), dtype=np.float32)
-        telling = np.flatnonzero(corpus.has(Trait.TIME)[pool])
+        telling = np.flatnonzero(corpus.has(Trait.TIME, pool))
         texts: list[RowText | None] = [None] * len(pool)
         for place, text in zip(telling.tolist(), corpus.describe(corpus.rows[pool[telling]].tolist()), strict=True):
             texts[place] = text.cut(self.settings.date_chars_max)

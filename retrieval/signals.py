@@ -55,7 +55,7 @@ def answer_signal(asked: Trait, corpus: Corpus) -> Floats:
 def day_signal(dates: Sequence[Expression], corpus: Corpus) -> Floats:
     """1 for each row that happened within a day of a date that the query names: a coarse look at all rows."""
     near = np.zeros(len(corpus.rows), dtype=np.bool_)
-    dated = (corpus.traits & int(Trait.DATED)) != 0
+    dated = corpus.has(Trait.DATED)
     for date in dates:
         low, high = _widened(date)
         near |= dated & (corpus.moments >= low) & (corpus.moments < high)
@@ -113,7 +113,7 @@ def exchange_signal(corpus: Corpus, said: Turns, pool: Places, own: Floats) -> F
 def previous_signal(corpus: Corpus, said: Turns, pool: Places, own: Floats) -> Floats:
     """The standard score of a row's own late interaction, above 0, where the turn before it asks something."""
     before = said.before(pool)
-    asked = (before >= 0) & corpus.has(Trait.ASKS)[np.maximum(before, 0)]
+    asked = (before >= 0) & corpus.has(Trait.ASKS, np.maximum(before, 0))
     return np.where(asked, np.maximum(zscore(own), 0.0), 0.0).astype(np.float32)
 
 
