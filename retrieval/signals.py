@@ -69,7 +69,7 @@ def date_signal(dates: Sequence[Expression], corpus: Corpus, pool: Places, texts
         texts: `[P]`, without their ends; None for rows that mention no time.
     """
     found = np.zeros(len(pool), dtype=np.float32)
-    dated = (corpus.traits[pool] & int(Trait.DATED)) != 0
+    dated = corpus.has(Trait.DATED, pool)
     moments = corpus.moments[pool].astype("datetime64[s]").tolist()
     for place, text in enumerate(texts):
         if text is not None:

@@ -83,7 +83,7 @@ class Segment:
             count, dimensions
         )
         self._numbers: Rows = numbers
-        tokens = np.frombuffer(self._map, np.uint8, layout.end - layout.tokens, layout.tokens)
+        tokens = np.frombuffer(self._map, np.uint8, int(self._starts[-1]), layout.tokens)
         self._tokens: Codes = tokens.reshape(-1, vector_codes.width(dimensions))
         self._vectors_seen = Seen(count)
         self._tokens_seen = Seen(count)
