@@ -58,7 +58,7 @@ class OnnxEncoder:
     """See the module's docstring, and `Encoder`. Safe for many threads."""
 
     def __init__(self, settings: OnnxSettings = OnnxSettings()) -> None:
-        """Load the model: about .7 s.
+        """Load the model: about .2 s.
 
         Raises:
             ModelMissing: its file is not there, or its bytes are not the published ones.
