@@ -43,6 +43,8 @@ class Seen:
 
     def __init__(self, count: int) -> None:
         self._bits = np.zeros(-(-count // 8), dtype=np.uint8)
+        self._bits[-1:] = 0xFF & (0xFF << (count - 1) % 8 << 1)
+        self._every = False
 
     @property
     def bytes_memory(self) -> int:
@@ -50,10 +52,15 @@ class Seen:
 
     def lacks(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of `places` (numbers from 0) nobody read yet."""
+        if self._every:
+            return places[:0]
         return np.flatnonzero((self._bits[places >> 3] >> (places & 7).astype(np.uint8) & 1) == 0)
 
     def add(self, places: NDArray[np.int64]) -> None:
-        np.bitwise_or.at(self._bits, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
+        """These are read now."""
+        if len(places):
+            np.bitwise_or.at(self._bits, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
+            self._every = bool((self._bits == 0xFF).all())
 
 
 def spans(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
