@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from memory.derive.clauses import sentences
 from memory.model import Memory
-from retrieval.traits import Trait, says
+from retrieval.traits import Spoken, Trait, says
 
 LastingSlot = Literal["instruction", "goal", "value"]
 
@@ -20,19 +20,17 @@ SENTENCE_CHARS_MAX: Final = 400
 SENTENCES_MAX: Final = 2
 """Of one turn: a long one must not fill the working memory by itself."""
 
-_GOAL: Final = re.compile(
-    r"\b(?:I|we)(?:['’](?:m|re|ve|d)| am| are| have| would)?(?: been)?(?: really| still| also| just)?"
+_GOAL: Final = Spoken(
+    r"\b(?:i|we)(?:['’](?:m|re|ve|d)| am| are| have| would)?(?: been)?(?: really| still| also| just)?"
     r" (?:want(?:ed)?|need|plan(?:ning)?|hop(?:e|ing)|aim(?:ing)?|try(?:ing)?|going|intend(?:ing)?|like|decided) to\b"
-    r"|\b(?:I|we)(?:['’](?:m|re)| am| are)(?: currently)? (?:working on|looking for|saving for)\b"
+    r"|\b(?:i|we)(?:['’](?:m|re)| am| are)(?: currently)? (?:working on|looking for|saving for)\b"
     r"|\b(?:my|our) (?:\w+ )?(?:goal|plan|aim|target)s? (?:is|are|for)\b",
-    re.IGNORECASE,
 )
-_VALUE: Final = re.compile(
+_VALUE: Final = Spoken(
     r"\b(?:my|our) (?:[\w'’-]+ ){1,4}(?:is|are|was|were|has been|costs?|equals)\b"
-    r"|\bI(?:['’]m| am) (?:an?|called|named|allergic|from|based|married|engaged|\d+)\b"
-    r"|\b(?:I|we)(?:['’]ve| have)?(?: just| recently)?"
+    r"|\bi(?:['’]m| am) (?:an?|called|named|allergic|from|based|married|engaged|\d+)\b"
+    r"|\b(?:i|we)(?:['’]ve| have)?(?: just| recently)?"
     r" (?:live|work(?:ed)? (?:at|as|for|in)|moved|own|bought|adopted|use|changed|switched|started|signed|booked)\b",
-    re.IGNORECASE,
 )
 _STANDING: Final = Trait.INSTRUCTS | Trait.PREFERS
 # "Whenever I hear it, I think of you" tells of a habit and asks for nothing.

@@ -15,7 +15,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
-    insert,
     literal,
     not_,
     or_,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 )
 
 from memory.model import LINKS, Change, ChangeSelection, StandingLink
+from memory.store.inserts import Insert
 from memory.store.tables import change_memories, changes, memories
 from recalld.core.db import UtcTime
 from recalld.core.scope import Scope
@@ -48,27 +48,19 @@ WHERE mine.memory_id IN :ids AND c.namespace = :namespace AND c.action IN :actio
     bindparam("known_at", type_=UtcTime),
 )
 
+_CHANGE_COLUMNS = ("id", "namespace", "action", "reason", "at", "digest", "undone_by")
+_CHANGE = Insert(changes, _CHANGE_COLUMNS)
+_LINK = Insert(change_memories, ("change_number", "place", "memory_id"))
+
 
 def record(connection: Connection, change: Change) -> None:
     """See `memory.ports.Ledger.record_change`."""
-    number = connection.execute(
-        insert(changes).values(
-            id=change.id,
-            namespace=change.namespace,
-            action=change.action,
-            reason=change.reason,
-            at=change.at,
-            digest=change.digest,
-            undone_by=change.undone_by,
-        )
-    ).inserted_primary_key
-    assert number is not None
+    number = _CHANGE.one(connection, {name: getattr(change, name) for name in _CHANGE_COLUMNS})
     links = [
-        {"change_number": number[0], "place": place, "memory_id": memory_id}
+        {"change_number": number, "place": place, "memory_id": memory_id}
         for place, memory_id in enumerate(change.memory_ids)
     ]
-    if links:
-        connection.execute(insert(change_memories), links)
+    _LINK.many(connection, links)
 
 
 def find(connection: Connection, namespace: str, limit: int, wanted: ChangeSelection) -> list[Change]:

@@ -36,7 +36,7 @@ from retrieval.passages import PASSAGE_BITS, PASSAGES_MAX, key
 from retrieval.ports import LexicalHits, LexicalScores, Rows
 
 _MARK = "\ue000"
-_INSERT = text("INSERT OR REPLACE INTO memory_fts (rowid, tags, body) VALUES (:key, :tags, :body)")
+_INSERT = "INSERT OR REPLACE INTO memory_fts (rowid, tags, body) VALUES (?, ?, ?)"
 _DELETE = text("DELETE FROM memory_fts WHERE rowid BETWEEN :first AND :last")
 # Memories with a passage that matches, or with passages that match each of several.
 _HOLDING = text(f"""
@@ -60,12 +60,12 @@ _KEPT_ROWS_MIN = 2000
 def write(connection: Connection, namespace: str, rows: Iterable[tuple[int, Scope, Sequence[Sequence[str]]]]) -> None:
     """Index memories that are not there by the analysed terms of each of their passages."""
     values = [
-        {"key": key(row, number), "tags": tagged, "body": body}
+        (key(row, number), tagged, body)
         for row, scope, terms in rows
         for number, (tagged, body) in enumerate(expected(namespace, scope, terms))
     ]
     if values:
-        connection.execute(_INSERT, values)
+        connection.exec_driver_sql(_INSERT, values)
 
 
 def remove(connection: Connection, rows: Sequence[int]) -> int:

@@ -7,6 +7,7 @@ so a write also puts the turn *after* it in the outbox: `_touch_successors`.
 Invariant: every statement has the namespace in its condition; rows come from `memories` filtered by it.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -49,6 +50,7 @@ from memory.store import changes_sql, feedback_sql, fulltext, removal_sql, sessi
 from memory.store.column_cache import ColumnCache, direct, mark_of
 from memory.store.derived_sql import DerivedRows
 from memory.store.filters_sql import conditions, exact_scope_conditions, slot_conditions
+from memory.store.inserts import Insert
 from memory.store.postings import PostingCache
 from memory.store.removal_sql import chunks
 from memory.store.rows import BY_ROW, deriver_of, memory_of, values_of
@@ -57,18 +59,22 @@ from recalld.core.scope import Scope
 from retrieval.passages import PASSAGE_BITS, rows_of
 from retrieval.ports import LexicalIndex
 
-_ENQUEUE_SUCCESSORS = text("""
-INSERT OR REPLACE INTO outbox (namespace, row)
-SELECT s.namespace, s.next FROM (
+# Of these rows the turns after them, that are none of them.
+_SUCCESSORS = """
+SELECT namespace, next FROM (
   SELECT m.namespace, (
     SELECT n.row FROM memories n
     WHERE n.namespace = m.namespace AND n.session_id = m.session_id
       AND n.user_id IS m.user_id AND n.agent_id IS m.agent_id
       AND n.kind = 'turn' AND n.state = 'active' AND (n.order_at, n.row) > (m.order_at, m.row)
     ORDER BY n.order_at, n.row LIMIT 1) AS next
-  FROM memories m WHERE m.row IN :rows AND m.namespace = :namespace AND m.session_id IS NOT NULL AND m.kind = 'turn'
-) s WHERE s.next IS NOT NULL AND s.next NOT IN :rows
-""").bindparams(bindparam("rows", expanding=True))
+  FROM json_each(:rows) AS each CROSS JOIN memories m ON m.row = each.value
+  WHERE m.namespace = :namespace AND m.session_id IS NOT NULL AND m.kind = 'turn'
+) WHERE next IS NOT NULL AND next NOT IN (SELECT value FROM json_each(:rows))
+"""
+_PUT = "INSERT OR REPLACE INTO outbox (namespace, row)"
+_ENQUEUE = f"{_PUT} SELECT :namespace, value FROM json_each(:rows) UNION ALL {_SUCCESSORS}"
+_ENQUEUE_SUCCESSORS = _PUT + _SUCCESSORS
 
 _PREVIOUS = text("""
 SELECT m.row AS row, (
@@ -89,6 +95,7 @@ class Kept:
     postings: PostingCache = field(default_factory=PostingCache)
 
 
+_INSERT = Insert(memories, [column.name for column in memories.c if column.name != "row"])
 _WAITING = select(outbox.c.row).where(outbox.c.namespace == bindparam("namespace")).order_by(outbox.c.row)
 
 
@@ -115,9 +122,7 @@ class SqlStore(DerivedRows):
             values_of(memory) | {"namespace": namespace, "id": memory.id} | fulltext.analysed_columns(memory, terms)
             for memory, terms in zip(memories_, analysed, strict=True)
         ]
-        rows = list(
-            self._connection.scalars(insert(memories).returning(memories.c.row, sort_by_parameter_order=True), values)
-        )
+        rows = [_INSERT.one(self._connection, each) for each in values]
         kept = [
             replace(memory, row=row, sources=tuple(sorted(set(memory.sources))))
             for memory, row in zip(memories_, rows, strict=True)
@@ -128,7 +133,7 @@ class SqlStore(DerivedRows):
             namespace,
             [(memory.row, memory.item.scope, terms) for memory, terms in zip(kept, analysed, strict=True)],
         )
-        self._enqueue_fresh(namespace, rows)
+        self._enqueue(namespace, rows)
         return kept
 
     def replace(self, namespace: str, memory: Memory) -> None:
@@ -374,20 +379,12 @@ class SqlStore(DerivedRows):
         return list(doomed.values())
 
     def _enqueue(self, namespace: str, rows: Sequence[int]) -> None:
-        """Put rows in the outbox, anew where they were: an entry at work must not count for this write."""
-        for part in chunks(rows):
-            self._connection.execute(delete(outbox).where(outbox.c.row.in_(part)))
-        self._enqueue_fresh(namespace, rows)
-
-    def _enqueue_fresh(self, namespace: str, rows: Sequence[int]) -> None:
-        """Put rows in the outbox that are not in it."""
-        if rows:
-            self._connection.execute(insert(outbox), [{"namespace": namespace, "row": row} for row in rows])
-        self._touch_successors(namespace, rows)
+        """Put rows and the turns after them in the outbox, anew where they were: an entry at work must not count for
+        this write."""
+        self._connection.exec_driver_sql(_ENQUEUE, {"rows": json.dumps(list(rows)), "namespace": namespace})
 
     def _touch_successors(self, namespace: str, rows: Sequence[int]) -> None:
-        for part in chunks(rows):
-            self._connection.execute(_ENQUEUE_SUCCESSORS, {"rows": part, "namespace": namespace})
+        self._connection.exec_driver_sql(_ENQUEUE_SUCCESSORS, {"rows": json.dumps(list(rows)), "namespace": namespace})
 
 
 def _where(namespace: str, selection: Selection, now: datetime) -> list[ColumnElement[bool]]:

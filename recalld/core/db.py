@@ -1,10 +1,11 @@
 """The engine, the transactions and the one MetaData.
 
 SQLite is opened in WAL with `synchronous=FULL` (an acknowledged write survives a power cut) and `secure_delete=ON`
-(deleted text does not stay in free pages). SQLAlchemy's own transaction handling is switched off
-(`isolation_level=None`) and a `begin` event says `BEGIN IMMEDIATE` for writes: a deferred transaction that turns into
-a write fails at once when another process wrote in between (https://www.sqlite.org/lang_transaction.html); an
-immediate one waits its turn.
+(deleted text does not stay in free pages). The driver's own transaction handling is switched off
+(`isolation_level=None`) and transactions begin with `BEGIN IMMEDIATE` for writes: a deferred transaction that turns
+into a write fails at once when another process wrote in between (https://www.sqlite.org/lang_transaction.html); an
+immediate one waits its turn. Writes have a connection of their own, whose page cache no other write makes stale. The
+dialect begins them, not an event: an engine with events looks for more of them at each statement.
 
 Invariants: one transaction is one request or one job step; writes of one process queue at a lock instead of polling
 SQLite's. Times are stored as UTC text of fixed width, so that they compare as they sort. Errors are shown and logged,
@@ -27,6 +28,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from filelock import FileLock
 from sqlalchemy import (
+    URL,
     Connection,
     Dialect,
     Engine,
@@ -39,6 +41,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from alembic import command
 from recalld.core.errors import ConfigError, Unavailable
@@ -115,13 +118,8 @@ class Database:
                 "database_url: this release stores memories in an SQLite file (sqlite:////path/recalld.db)"
             )
         self.file = Path(parsed.database)
-        # Last in, first out: the connection whose page cache is warm, rather than a little in each of sixteen.
-        self._engine: Engine = create_engine(
-            parsed, pool_size=16, max_overflow=48, pool_timeout=30, pool_use_lifo=True, hide_parameters=True
-        )
-        event.listen(self._engine, "connect", _on_connect)
-        event.listen(self._engine, "begin", _on_begin)
-        self._write_engine = self._engine.execution_options(recalld_write=True)
+        self._engine = _make_engine(parsed, "BEGIN", pool_size=16, max_overflow=48)
+        self._write_engine = _make_engine(parsed, "BEGIN IMMEDIATE", pool_size=1)
         self._write_lock = threading.Lock()
 
     @contextmanager
@@ -200,8 +198,12 @@ class Database:
         return not busy
 
     def leave_log(self) -> bool:
-        """Write the log into the file and do without one; False where another process has the file open."""
-        with self._write_lock, self._engine.connect() as connection:
+        """Write the log into the file and do without one; False where another process has the file open.
+
+        Every other connection of this process is closed for it.
+        """
+        self.close()
+        with self._write_lock, self._write_engine.connect() as connection:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             driver.execute(f"PRAGMA busy_timeout={TRUNCATE_TIMEOUT_MS}")
@@ -248,6 +250,20 @@ class Database:
     def close(self) -> None:
         """Close every connection; the last process to close truncates the log."""
         self._engine.dispose()
+        self._write_engine.dispose()
+
+
+def _make_engine(url: URL, begin: str, **pool: int) -> Engine:
+    """An engine whose transactions begin with the statement `begin`."""
+    # Last in, first out: the connection whose page cache is warm, rather than a little in each of sixteen.
+    engine = create_engine(url, pool_timeout=30, pool_use_lifo=True, hide_parameters=True, **pool)
+    event.listen(engine, "connect", _on_connect)
+
+    def do_begin(dbapi_connection: PoolProxiedConnection) -> None:
+        dbapi_connection.cursor().execute(begin)
+
+    engine.dialect.do_begin = do_begin  # type: ignore[method-assign]
+    return engine
 
 
 @contextmanager
@@ -275,11 +291,6 @@ def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _on_begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("recalld_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _alembic_config() -> Config:

@@ -47,7 +47,7 @@ def failing_commit(run: Running) -> Iterator[list[str]]:
         if armed:
             raise OperationalError("COMMIT", {}, Exception("database or disk is full"))
 
-    engine = run.service.database._engine
+    engine = run.service.database._write_engine
     sqlalchemy.event.listen(engine, "commit", fail)
     yield armed
     sqlalchemy.event.remove(engine, "commit", fail)

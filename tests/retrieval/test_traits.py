@@ -1,12 +1,13 @@
 """What a text is read as: how it speaks, and what sort of answer it could hold."""
 
+import re
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.traits import Trait, answer_traits, asks, traits, without_note
+from retrieval.traits import Spoken, Trait, answer_traits, asks, traits, without_note
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,13 @@ def test_notes_in_brackets_at_the_end_are_left_out() -> None:
     assert without_note("Nice! [photo: a dog] [2 likes] ") == "Nice!"
     assert without_note("[photo: a dog]") == "[photo: a dog]"
     assert asks("[he asked?] yes") is False
+
+
+@given(st.text(st.sampled_from("iIsSſkKıİ’' 7é"), max_size=12), st.integers(0, 12))
+def test_what_is_spoken_is_met_in_either_case(text: str, end: int) -> None:
+    pattern = r"\b(?:is|i['’]s k|sk\d)\b|^\W*kk"
+    found, expected = Spoken(pattern).search(text, 0, end), re.compile(pattern, re.I).search(text, 0, end)
+    assert (found and found.span()) == (expected and expected.span())
 
 
 @given(st.text(max_size=200))

@@ -178,7 +178,7 @@ def test_no_read_or_write_scans_the_rows_of_other_namespaces(connection: Connect
     for name, act in acts.items():
         steps = plans(connection, act)
         assert steps, name
-        assert [step for step in steps if re.match("SCAN (?!memory_fts|s$|voted$)", step)] == [], name
+        assert [step for step in steps if re.match("SCAN (?!memory_fts|voted$|json_each |each )", step)] == [], name
         if name == "external":
             assert "INDEX uq_memories_external_id (namespace=? AND external_id=?" in steps[0]
 

@@ -64,6 +64,21 @@ def test_a_write_begins_immediate_and_a_read_does_not_lock(database: Database) -
     other.close()
 
 
+def test_what_follows_a_rollback_is_a_transaction_too(database: Database) -> None:
+    with database.read() as connection:
+        connection.rollback()
+        access.ensure_namespace(connection, "a", SetClock())
+    with database.read() as connection:
+        assert access.list_namespaces(connection) == []
+
+
+def test_a_process_leaves_the_log_whatever_it_had_open(database: Database) -> None:
+    with database.read() as one, database.read() as two, database.write() as writing:
+        assert [access.list_namespaces(each) for each in (one, two, writing)] == [[]] * 3
+    assert database.leave_log()
+    assert database.files() == [database.file]
+
+
 def test_a_read_is_one_snapshot(database: Database) -> None:
     with database.read() as reading:
         assert access.list_namespaces(reading) == []
