@@ -156,10 +156,7 @@ class SqliteLexicalIndex:
             wanted = [
                 [f'{tagged}body : "{_counted(after[number][0], level)}"', key(after[number][1] + 1)] for number in left
             ]
-            held = [
-                np.array(json.loads(rows), dtype=np.int64)
-                for rows in self._connection.scalars(_MATCHES, {"wanted": json.dumps(wanted)})
-            ]
+            held = [_keys(listed) for listed in self._connection.scalars(_MATCHES, {"wanted": json.dumps(wanted)})]
             for number, keys in zip(left, held, strict=True):
                 if level == 1:
                     found[number] = np.sort(keys), np.ones(len(keys), dtype=np.uint8)
@@ -170,6 +167,14 @@ class SqliteLexicalIndex:
             if not left:
                 break
         return found
+
+
+def _keys(listed: str) -> Rows:
+    """The numbers of a JSON array: read as JSON, they would be Python's first."""
+    keys: Rows = (
+        np.fromstring(listed[1:-1], dtype=np.int64, sep=",") if len(listed) > 2 else np.zeros(0, dtype=np.int64)
+    )
+    return keys
 
 
 def _tag(namespace: str, letter: str, value: str) -> str:
