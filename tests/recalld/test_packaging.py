@@ -78,6 +78,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(dist: Path) -> None:
     for wanted in (
         *(f"memory/prompts/{name}.md" for name in ("chat", "episodes", "facts", "refined", "summaries")),
         "retrieval/assets/tokenizer.json",
+        "retrieval/assets/minilm.onnx",
         "retrieval/assets/NOTICE",
         "recalld/demo/conversation.json.gz",
         "recalld/demo/NOTICE.md",
@@ -90,7 +91,9 @@ def test_the_wheel_holds_what_runs_and_nothing_else(dist: Path) -> None:
     assert sorted(n.rsplit("/")[-1] for n in names if n.startswith("recalld/migrations/versions/")) == MIGRATIONS
     here = {str(path.relative_to(ROOT)) for package in TOP_LEVEL for path in (ROOT / package).rglob("*.py")}
     assert here <= set(names), "every module is in it"
-    assert [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".db", ".onnx"))] == []
+    assert [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".db"))] == []
+    assert [name for name in names if name.endswith(".onnx")] == ["retrieval/assets/minilm.onnx"]
+    assert (ROOT / "retrieval/assets/minilm.onnx").stat().st_size < 100_000, "a graph, without weights"
 
 
 def test_the_sdk_is_a_wheel_of_its_own(dist: Path) -> None:
