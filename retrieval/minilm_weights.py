@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from retrieval.ports import Floats
 
 LAYERS = 6
-FACTORS = ("qkv", "f1", "f2")
-"""The matrices of a layer whose input is divided by factors."""
 FACTOR = ".factor"
 """Ends the name of what the graph multiplies an input with: one over its factors."""
 _WEIGHT_MAX = 64
@@ -60,7 +58,7 @@ def initializers(published: Mapping[str, Tensor], factors: Mapping[str, Floats])
 
     Args:
         published: the tensors of the published file.
-        factors: of each matrix in `FACTORS` of each layer, `"LAYER.MATRIX"`: `[inputs]`.
+        factors: of those matrices that have any, by name: `[inputs]`.
     """
     embeddings = f"{_PREFIX}embeddings."
     places = _floats(published, f"{embeddings}position_embeddings.weight")
@@ -74,26 +72,27 @@ def initializers(published: Mapping[str, Tensor], factors: Mapping[str, Floats])
     }
     for layer in range(LAYERS):
         for name, matrix in matrices(published, layer).items():
-            factor = factors.get(f"{layer}.{name}")
+            factor = factors.get(name)
             weights, scale = _quantized(matrix if factor is None else matrix * factor[:, None])
-            found |= {f"{layer}.{name}.weight": weights, f"{layer}.{name}.scale": scale}
-            found[f"{layer}.{name}.zero"] = np.zeros(len(scale), dtype=np.int8)
-        found |= {f"{layer}.{name}": vector for name, vector in _vectors(published, layer).items()}
+            found |= {f"{name}.weight": weights, f"{name}.scale": scale}
+            found[f"{name}.zero"] = np.zeros(len(scale), dtype=np.int8)
+        found |= _vectors(published, layer)
     return found
 
 
 def matrices(published: Mapping[str, Tensor], layer: int) -> dict[str, Floats]:
-    """A layer's matrices `[inputs, outputs]`: those of query, key and value side by side, and `o`, `f1`, `f2`."""
+    """A layer's matrices `[inputs, outputs]` by name: those of query, key and value side by side, and three others."""
     numbers = sorted(int(name[4:-2]) for name in published if name.startswith("val_") and name.endswith("_q"))
     mine = [_floats(published, f"val_{number}") for number in numbers[6 * layer :][:6]]
-    return {"qkv": np.concatenate(mine[:3], axis=1), "o": mine[3], "f1": mine[4], "f2": mine[5]}
+    named = {"qkv": np.concatenate(mine[:3], axis=1), "o": mine[3], "f1": mine[4], "f2": mine[5]}
+    return {f"{layer}.{name}": matrix for name, matrix in named.items()}
 
 
 def _vectors(published: Mapping[str, Tensor], layer: int) -> dict[str, Tensor]:
-    """A layer's biases and the weights of its norms."""
+    """A layer's biases and the weights of its norms, by name."""
     of = f"{_PREFIX}encoder.layer.{layer}."
     own = f"{of}attention.self."
-    return {
+    named = {
         "qkv.bias": np.concatenate([published[f"{own}{name}.bias"] for name in ("query", "key", "value")]),
         "o.bias": published[f"{of}attention.output.dense.bias"],
         "o.norm.weight": published[f"{of}attention.output.LayerNorm.weight"],
@@ -103,6 +102,7 @@ def _vectors(published: Mapping[str, Tensor], layer: int) -> dict[str, Tensor]:
         "f2.norm.weight": published[f"{of}output.LayerNorm.weight"],
         "f2.norm.bias": published[f"{of}output.LayerNorm.bias"],
     }
+    return {f"{layer}.{name}": vector for name, vector in named.items()}
 
 
 def _floats(published: Mapping[str, Tensor], name: str) -> Floats:

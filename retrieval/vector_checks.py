@@ -2,7 +2,7 @@
 
 A change within one word of 8 bytes is always seen; any other one is missed once in about 2^32 or less (Lemire and
 Kaser, "Strongly Universal String Hashing is Fast", The Computer Journal 2014: MULTILINEAR). A CRC-32 of each row would
-take a call of its own, 1 us, for each of a million rows.
+take a call of its own, 1 us, for each of a million rows. Beside that, which rows were read and checked already.
 """
 
 import math
@@ -42,8 +42,8 @@ class Seen:
     """Which rows of a segment were read already, a bit each."""
 
     def __init__(self, count: int) -> None:
-        self._bits = np.zeros(-(-count // 8), dtype=np.uint8)
-        self._bits[-1:] = 0xFF & (0xFF << (count - 1) % 8 << 1)
+        # What fills the last byte up counts as read.
+        self._bits = np.packbits(np.arange(-(-count // 8) * 8) >= count, bitorder="little")
         self._every = False
 
     @property
@@ -61,9 +61,3 @@ class Seen:
         if len(places):
             np.bitwise_or.at(self._bits, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
             self._every = bool((self._bits == 0xFF).all())
-
-
-def spans(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers from each begin on, as many as its size, one span after another."""
-    starts = np.cumsum(sizes) - sizes
-    return np.repeat(begins - starts, sizes) + np.arange(int(sizes.sum()))

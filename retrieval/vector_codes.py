@@ -2,7 +2,8 @@
 
 Each record of the log says where its codes are, how many bytes they have and their CRC-32, which is checked at every
 read. They are not held in memory: a search reads those of the few rows that it brings to the top. Rows written together
-lie together, so one read takes in the neighbours of what was asked for.
+lie together, so one read takes in the neighbours of what was asked for. Read with `pread`, not through a memory map: a
+file that somebody else cut short is then an error, not a signal that ends the process.
 
 Invariants: codes are on disk before the record that names them is; bytes of a dead record are zeros before the
 record's own are, so a record that is overwritten has no codes left.
@@ -30,6 +31,12 @@ def damaged(path: Path, what: str) -> IndexDamaged:
 def width(dimensions: int) -> int:
     """Bytes of one token's code."""
     return (dimensions + 7) // 8
+
+
+def spans(begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each begin on, as many as its size, one span after another."""
+    starts = np.cumsum(sizes) - sizes
+    return np.repeat(begins - starts, sizes) + np.arange(int(sizes.sum()))
 
 
 def code_bytes(change: VectorChange) -> bytes:

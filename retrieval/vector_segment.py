@@ -26,7 +26,7 @@ from compress.vectors.half import Halves, scan
 from compress.vectors.inverted import Lists
 from retrieval import vector_codes
 from retrieval.ports import Codes, Floats, Rows
-from retrieval.vector_checks import Seen, check_words, spans, words_of
+from retrieval.vector_checks import Seen, check_words, words_of
 from retrieval.vector_codes import damaged
 from retrieval.vector_segment_format import (
     ENTRY,
@@ -96,7 +96,8 @@ class Segment:
     @property
     def bytes_memory(self) -> int:
         """What is not mapped."""
-        return 2 * self._tokens_seen.bytes_memory + (self._scan.bytes_memory if self._scan else 0)
+        seen = self._vectors_seen.bytes_memory + self._tokens_seen.bytes_memory
+        return seen + (self._scan.bytes_memory if self._scan else 0)
 
     def rows(self, places: Places) -> Rows:
         """The rows at these places."""
@@ -187,9 +188,9 @@ class Segment:
         """
         self._check_whole()
         width = vector_codes.width(self.layout.dimensions)
-        begins, ends = self._starts[places] // width, self._starts[places + 1] // width
-        found = self._tokens[spans(begins, ends - begins)]
-        cuts = np.concatenate([[0], np.cumsum(ends - begins)])
+        sizes = self.token_bytes(places) // width
+        found = self._tokens[vector_codes.spans(self._starts[places] // width, sizes)]
+        cuts = np.concatenate([[0], np.cumsum(sizes)])
         unseen = self._tokens_seen.lacks(places)
         for number, check in zip(unseen.tolist(), self._entries["codes_check"][places[unseen]].tolist(), strict=True):
             if zlib.crc32(found[cuts[number] : cuts[number + 1]].data) != check:

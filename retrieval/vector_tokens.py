@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from retrieval import vector_codes
 from retrieval.ports import Codes, Rows, TokenCodes
-from retrieval.vector_checks import spans
 from retrieval.vector_snapshot import Snapshot
 
 
@@ -22,10 +21,10 @@ def token_codes(snapshot: Snapshot, folder: Path, rows: Rows) -> TokenCodes:
     wanted = np.sort(rows)
     width = vector_codes.width(snapshot.matrix.shape[1])
     held, slots = snapshot.held(wanted)
-    owners, sizes, parts = [held], [snapshot.entries["codes_bytes"][slots]], []
+    entries = snapshot.entries[slots]
+    owners, sizes, parts = [held], [entries["codes_bytes"]], []
     if snapshot.manifest is not None:
-        places = snapshot.entries[slots][["codes_at", "codes_bytes", "codes_check"]]
-        parts.append(vector_codes.read(folder / snapshot.manifest.codes, places).reshape(-1, width))
+        parts.append(vector_codes.read(folder / snapshot.manifest.codes, entries).reshape(-1, width))
     for live in snapshot.segments:
         there = live.held(wanted)
         owners.append(live.segment.rows(there))
@@ -44,5 +43,5 @@ def _by_row(
     held = [part for part in parts if len(part)]
     bits = held[0] if len(held) == 1 else np.concatenate([np.zeros((0, width), dtype=np.uint8), *held])
     if (np.diff(order) != 1).any():
-        bits = bits[spans((np.cumsum(counts) - counts)[order], counts[order])]
+        bits = bits[vector_codes.spans((np.cumsum(counts) - counts)[order], counts[order])]
     return TokenCodes(rows[order], starts, bits)

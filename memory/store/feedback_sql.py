@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select, text
 
 from memory.model import Recalled, Uses, Votes
+from memory.store.inserts import Insert
 from memory.store.tables import feedback, memories, recall_memories, recalls
 from recalld.core.scope import SCOPE_FIELDS, Scope
 
 CHUNK = 500
 
+_RECALL = Insert(recalls, ("id", "namespace", "at", *SCOPE_FIELDS))
 _GIVEN = text("""
 INSERT INTO recall_memories (recall_id, place, memory_id)
 SELECT :recall_id, :place, id FROM memories WHERE id = :memory_id AND namespace = :namespace
@@ -46,7 +48,7 @@ def record(
 ) -> None:
     """See `memory.ports.Ledger`."""
     named = dict(zip(SCOPE_FIELDS, scope.values(), strict=True))
-    connection.execute(insert(recalls), {"id": recall_id, "namespace": namespace, "at": at, **named})
+    _RECALL.one(connection, {"id": recall_id, "namespace": namespace, "at": at, **named})
     given = [
         {"recall_id": recall_id, "place": place, "memory_id": found, "namespace": namespace}
         for place, found in enumerate(ids)

