@@ -37,7 +37,8 @@ def settle(statements: Iterable[Statement], vetoed: Vetoed = lambda digest: Fals
     """
     kept: list[Statement] = []
     ignored: list[Statement] = []
-    for statement in sorted(set(statements), key=lambda each: each.order):
+    # Two readers may take the same place to say more and less: a set would give those in another order each time.
+    for statement in sorted(sorted(set(statements), key=repr), key=lambda each: each.order):
         undone = vetoed(add_digest(statement.triple)) or vetoed(confirm_digest(statement.triple, statement.source_id))
         (ignored if undone else kept).append(statement)
     slots: dict[tuple[str, str], list[Statement]] = {}

@@ -159,6 +159,12 @@ def test_every_statement_stands_in_a_fact_and_nothing_ends_before_it_begins(said
     assert all(fact.valid_to is None or fact.valid_to >= fact.valid_from for fact in settled.facts)
 
 
+def test_what_is_read_twice_at_one_place_stands_in_one_order() -> None:
+    alike = [say(1, "tea", TASTE, confidence=0.5 + number / 20) for number in range(10)]
+    (fact,) = settle(alike).facts
+    assert fact.statements == tuple(sorted(alike, key=repr))
+
+
 GROUND = Ground("default", Scope("alice"), Deriver("facts", "1"))
 
 
