@@ -6,6 +6,7 @@ from bench import (
     beam,
     calibration,
     change,
+    closure,
     corpora,
     cost,
     coverage,
@@ -43,6 +44,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "calibration": Benchmark("whether `relevance` tells a store that answers from one that does not", calibration.run),
     "vector_index": Benchmark("nearest vectors: recall, memory and time beside other indexes", vector_index.run),
     "filtered": Benchmark("nearest vectors within a filter that keeps one row in a hundred", filtered.run),
+    "closure": Benchmark(
+        "inverted lists: how many codes are read to find what is near, with copies of rows", closure.run
+    ),
     "change": Benchmark("links between turns that disagree, and what supersedes what", change.run),
     "coverage": Benchmark(
         "recall and contexts with what is derived, and without: no worse, the newest first", coverage.run

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.vectors.inverted import SAMPLE, train
+from compress.vectors.inverted import sample_rows, train
 from recalld.core.errors import IndexDamaged
 from retrieval.ports import Floats, Rows
 from retrieval.vector_format import SegmentEntry, read_bytes
@@ -43,6 +43,8 @@ from retrieval.vector_segment import (
 )
 from retrieval.vector_segment_write import Part, write_segment
 
+_SEED = 1
+
 
 @dataclass(frozen=True, slots=True)
 class MergeSettings:
@@ -50,11 +52,13 @@ class MergeSettings:
 
     Attributes:
         fanout: segments of one size are merged when there are so many.
-        lists_rows_min: a segment of so many rows gets inverted lists.
+        lists_rows_min: a segment of so many rows gets inverted lists;
+        list_rows: and so many rows are in one of them, or more where there are the most lists that there can be.
     """
 
     fanout: int = 4
     lists_rows_min: int = 1 << 18
+    list_rows: int = 1 << 10
 
 
 def to_merge(sizes: Sequence[tuple[int, int]], head_rows: int, fanout: int) -> list[int]:
@@ -91,7 +95,7 @@ def merge(
                     return False
                 output = _begin(index.path.parent, chosen)
             try:
-                count = _copy(index.path.parent / output, chosen, settings.lists_rows_min)
+                count = _copy(index.path.parent / output, chosen, settings)
             except (FileNotFoundError, IndexDamaged):
                 with writer_lock():
                     if _named(index.path.parent) == output:
@@ -112,26 +116,31 @@ def _begin(folder: Path, chosen: Sequence[LiveSegment]) -> str:
     return output
 
 
-def _copy(output: Path, chosen: Sequence[LiveSegment], lists_rows_min: int) -> int:
+def _copy(output: Path, chosen: Sequence[LiveSegment], settings: MergeSettings) -> int:
     sources = [(segment.segment, segment.all.places) for segment in chosen]
     rows, token_bytes, parts = _parts_of(sources)
     dimensions = chosen[0].segment.layout.dimensions
-    centroids = train(_sample(sources)) if len(rows) >= lists_rows_min else None
+    many = len(rows) >= settings.lists_rows_min
+    centroids = train(_sample(sources, sample_rows(len(rows), settings.list_rows))) if many else None
     write_segment(output.with_name(f"{output.name}{UNFINISHED}"), rows, token_bytes, dimensions, parts, centroids)
     return len(rows)
 
 
-def _sample(sources: Sequence[tuple[Segment, Places]]) -> Floats:
-    """As many vectors as the lists are trained on, from all over the rows.
+def _sample(sources: Sequence[tuple[Segment, Places]], count: int) -> Floats:
+    """The vectors of so many rows, drawn at random: rows at equal distances may be alike, where what was said is.
 
     Raises:
         IndexDamaged: one changed.
     """
-    step = max(1, sum(len(places) for _, places in sources) // SAMPLE)
+    starts = np.cumsum([0, *(len(places) for _, places in sources)])
+    drawn = np.sort(np.random.default_rng(_SEED).permutation(starts[-1])[:count])
     parts = []
-    for segment, places in sources:
-        segment.check_vectors(places[::step])
-        parts.append(segment.vectors[places[::step]])
+    for (segment, places), start, mine in zip(
+        sources, starts[:-1], np.split(drawn, np.searchsorted(drawn, starts[1:-1])), strict=True
+    ):
+        chosen = places[mine - start]
+        segment.check_vectors(chosen)
+        parts.append(segment.vectors[chosen])
     return np.concatenate(parts).astype(np.float32)
 
 

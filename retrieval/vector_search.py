@@ -40,9 +40,9 @@ class SearchSettings:
 
     exact_rows_max: int = 10_000
     shortlist_rows_min: int = 150
-    shortlist_one_in: int = 2500
+    shortlist_one_in: int = 1500
     shortlist_times: int = 3
-    lists_share: float = 0.375
+    lists_share: float = 0.25
     lists_rows_times: int = 20
 
     def shortlist(self, limit: int, allowed: int) -> int:

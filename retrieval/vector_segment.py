@@ -31,6 +31,7 @@ from retrieval.vector_codes import damaged
 from retrieval.vector_segment_format import (
     ENTRY,
     HEADER_BYTES,
+    LIST_BYTES,
     Entries,
     check_entries,
     check_fixed,
@@ -74,7 +75,7 @@ class Segment:
             raise damaged(path, "its row numbers or lists changed")
         self._centroids: Floats = middles.reshape(layout.lists, dimensions)
         self._lists: Lists | None = (
-            np.frombuffer(self._map, np.uint8, count, layout.list_numbers) if layout.lists else None
+            np.frombuffer(self._map, np.uint16, count, layout.list_numbers) if layout.lists else None
         )
         self._entries: Entries = np.frombuffer(self._map, ENTRY, count, layout.entries)
         width = layout.codec.bytes_vector
@@ -232,7 +233,7 @@ class Segment:
                     (layout.tokens + begin, end - begin),
                     (layout.vectors + place * row_bytes, row_bytes),
                     (layout.product + place * width, width),
-                    (layout.list_numbers + place, 1 if layout.lists else 0),
+                    (layout.list_numbers + LIST_BYTES * place, LIST_BYTES if layout.lists else 0),
                     (layout.entries + place * ENTRY.itemsize, ENTRY.itemsize),
                 ):
                     if os.pread(file.fileno(), size, at) != bytes(size):

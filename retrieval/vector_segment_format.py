@@ -9,7 +9,7 @@ entries    `[N]` of 32 bytes: version u32 | crc of the token codes u32 | digest 
 codes      `[N]` product codes
 vectors    `[N, D]` float16
 tokens     token codes, one after another
-lists      `[N]` u8: the inverted list of each; only where there are lists
+lists      `[N]` u16: the inverted list of each; only where there are lists
 centroids  `[lists, D]` float32
 """
 
@@ -27,7 +27,8 @@ from retrieval.ports import Codes, Rows
 from retrieval.vector_checks import Words, check_words, words_of
 from retrieval.vector_codes import damaged
 
-FORMAT = 1
+FORMAT = 2
+LIST_BYTES = 2
 CODEC = f"gaussian-pq:{GaussianPQ(0).seed}"
 HEADER_BYTES = 4096
 ENTRY = np.dtype(
@@ -82,7 +83,7 @@ class Layout:
 
     @property
     def centroids(self) -> int:
-        return self.list_numbers + (self.rows if self.lists else 0)
+        return self.list_numbers + (LIST_BYTES * self.rows if self.lists else 0)
 
     @property
     def end(self) -> int:
@@ -129,6 +130,5 @@ def read_header(path: Path, raw: bytes) -> tuple[Layout, int]:
         raise damaged(path, "its header changed")
     if (told["format"], told["codec"]) != (FORMAT, CODEC):
         raise damaged(path, f"format {told['format']} with {told['codec']}, this version reads {FORMAT} with {CODEC}")
-    # A file of before there were lists says nothing of them.
-    layout = Layout(int(told["rows"]), int(told["dimensions"]), int(told["tokens"]), int(told.get("lists", 0)))
+    layout = Layout(int(told["rows"]), int(told["dimensions"]), int(told["tokens"]), int(told["lists"]))
     return layout, int(told["check"])

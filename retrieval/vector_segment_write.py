@@ -14,6 +14,7 @@ from retrieval.ports import Codes, Floats, Rows
 from retrieval.vector_checks import Words, check_words, words_of
 from retrieval.vector_segment_format import (
     ENTRY,
+    LIST_BYTES,
     Entries,
     Layout,
     check_entries,
@@ -83,7 +84,7 @@ def write_segment(
                 (layout.entries, ENTRY.itemsize, entries.tobytes()),
                 (layout.product, layout.codec.bytes_vector, product.tobytes()),
                 (layout.vectors, 2 * dimensions, part.vectors.tobytes()),
-                (layout.list_numbers, 1, b"" if lists is None else lists.tobytes()),
+                (layout.list_numbers, LIST_BYTES, b"" if lists is None else lists.tobytes()),
             ):
                 _write_all(descriptor, data, at + done * each)
             _write_all(descriptor, part.codes, layout.tokens + int(starts[done]))

@@ -23,6 +23,9 @@ from compress.vectors.inverted import Lists
 
 _ID_BYTES = 8
 _BLOCK_ROWS = 32
+# FAISS's choice of how to scan: one query by itself, candidates in a reservoir. What it chooses itself takes a tenth to
+# a fifth longer for one query.
+_ONE_QUERY = 11
 
 
 class FastScan:
@@ -43,20 +46,22 @@ class FastScan:
         flat.by_residual = False
         faiss.copy_array_to_vector(np.tile(codec.centroids(), (subvectors, 1)).ravel(), flat.pq.centroids)
         flat.is_trained = True
-        for number in range(len(centroids)):
-            places = np.arange(len(codes)) if lists is None else np.flatnonzero(lists == number)
+        numbers = np.zeros(len(codes), dtype=np.uint16) if lists is None else lists
+        sizes = np.bincount(numbers, minlength=len(centroids))
+        of_lists = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
+        for number, places in enumerate(of_lists):
             if len(places):
                 listed = np.ascontiguousarray(codes if lists is None else codes[places])
                 flat.invlists.add_entries(number, len(places), faiss.swig_ptr(places), faiss.swig_ptr(listed))
         flat.ntotal = len(codes)
         self._codec = codec
         self._index = faiss.IndexIVFPQFastScan(flat, _BLOCK_ROWS)
+        self._index.implem = _ONE_QUERY
         # The Python wrapper keeps `flat` with its own copy of all codes, which nothing reads any more.
         vars(self._index).pop("referenced_objects", None)
         self._coarse = coarse
         self.count = len(codes)
         self.lists = len(centroids)
-        sizes = np.array([len(codes)]) if lists is None else np.bincount(lists, minlength=len(centroids))
         self._blocks = int((-(-sizes // _BLOCK_ROWS)).sum())
 
     @property

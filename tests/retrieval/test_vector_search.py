@@ -19,7 +19,7 @@ COUNT = 3000
 SETTINGS = IndexSettings(
     log=LogSettings(head_rows_max=500),
     search=SearchSettings(exact_rows_max=200, shortlist_rows_min=120, shortlist_times=3),
-    merge=MergeSettings(lists_rows_min=1000),
+    merge=MergeSettings(lists_rows_min=1000, list_rows=60),
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 from compress.vectors.codec import Floats
 from compress.vectors.fastscan import FastScan
 from compress.vectors.gaussian_pq import GaussianPQ
-from compress.vectors.inverted import LIST_SAMPLE, LISTS_MAX, assign, train
+from compress.vectors.inverted import LIST_SAMPLE, LIST_SAMPLE_MIN, LISTS_MAX, assign, sample_rows, train
 
 D = 36
 
@@ -20,13 +20,22 @@ def unit(count: int, seed: int) -> Floats:
     return vectors
 
 
-def test_each_list_has_a_sample_of_its_own_and_they_are_numbered_by_a_byte() -> None:
+def test_there_are_as_many_lists_as_rows_fill_and_each_is_the_mean_of_several() -> None:
+    assert [sample_rows(rows, 1000) // LIST_SAMPLE for rows in (1, 12_000, 10**9)] == [1, 12, LISTS_MAX]
     assert len(train(unit(1, 1))) == 1
-    assert len(train(unit(10 * LIST_SAMPLE, 1))) == 10
-    many = train(unit((LISTS_MAX + 9) * LIST_SAMPLE, 1))
-    assert many.shape == (LISTS_MAX, D)
+    assert len(train(unit(LIST_SAMPLE_MIN - 1, 1))) == 1
+    sample = unit(sample_rows(10**9, 1000), 1)
+    many = train(sample)
+    assert LISTS_MAX / 2 < len(many) <= LISTS_MAX
     assert np.linalg.norm(many, axis=1) == pytest.approx(1, abs=1e-5)
     assert (train(unit(640, 1)) == train(unit(640, 1))).all()
+
+
+def test_no_centroid_is_a_row_that_is_far_from_all_others() -> None:
+    sample = np.concatenate([unit(20 * LIST_SAMPLE, 1), -unit(3, 7)])
+    centroids = train(sample)
+    assert np.bincount(assign(sample, centroids)).min() >= LIST_SAMPLE_MIN
+    assert (sample[-3:] @ centroids.T).max() < 0.9
 
 
 def test_all_lists_hold_what_one_holds_and_a_few_the_nearest() -> None:
@@ -51,7 +60,7 @@ def test_all_lists_hold_what_one_holds_and_a_few_the_nearest() -> None:
 def test_a_list_without_rows_is_scanned_as_empty() -> None:
     vectors, codec = unit(100, 5), GaussianPQ(D)
     centroids = np.concatenate([train(vectors), -train(vectors)])
-    scan = FastScan(codec, codec.encode(vectors), (np.zeros(100, dtype=np.uint8), centroids))
+    scan = FastScan(codec, codec.encode(vectors), (np.zeros(100, dtype=np.uint16), centroids))
     query = codec.rotated(vectors[:1])[0]
     assert len(scan.search(query, 200)[0]) == 100
     assert scan.bytes_memory >= 100 * codec.bytes_vector
