@@ -6,6 +6,8 @@ each of them means.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from retrieval.times import Expression, date_match, resolve
 from retrieval.traits import Trait
 
 Places = NDArray[np.int64]
+_TEXTS_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def date_signal(dates: Sequence[Expression], corpus: Corpus, pool: Places, texts
     moments = corpus.moments[pool].astype("datetime64[s]").tolist()
     for place, text in enumerate(texts):
         if text is not None:
-            found[place] = date_match(dates, text.occurred_at, resolve(text.text, text.occurred_at))
+            found[place] = date_match(dates, text.occurred_at, _mentioned(text.text, text.occurred_at))
         elif dated[place]:
             found[place] = date_match(dates, moments[place], ())
     return found
@@ -115,6 +118,12 @@ def previous_signal(corpus: Corpus, said: Turns, pool: Places, own: Floats) -> F
     before = said.before(pool)
     asked = (before >= 0) & corpus.has(Trait.ASKS, np.maximum(before, 0))
     return np.where(asked, np.maximum(zscore(own), 0.0), 0.0).astype(np.float32)
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _mentioned(text: str, anchor: datetime | None) -> tuple[Expression, ...]:
+    """What `resolve` finds: questions about dates meet the same texts again and again."""
+    return tuple(resolve(text, anchor))
 
 
 def _widened(date: Expression) -> tuple[np.datetime64, np.datetime64]:
