@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.runner import Options, say
 from bench.vectors import nearest, vectors
-from compress.vectors.inverted import LISTS_MAX, sample_rows, train
+from compress.vectors.inverted import LIST_SAMPLE, LISTS_MAX, sample_rows, train
 from recalld.bootstrap.making import make_encoder
 from recalld.core.config import load_settings
 from retrieval.ports import Floats
@@ -39,7 +39,7 @@ def run(options: Options) -> dict[str, Any]:
     for size in options.vectors:
         found = vectors(encoder, size, options.seed)
         exact = nearest(found.base, found.queries, K)
-        for lists in LISTS:
+        for lists in sorted({min(lists, -(-size // LIST_SAMPLE)) for lists in LISTS}):
             rng = np.random.default_rng(options.seed)
             drawn = rng.permutation(size)[: sample_rows(size, -(-size // lists))]
             centroids = train(found.base[drawn], options.seed)

@@ -73,7 +73,7 @@ class Segment:
         middles = np.frombuffer(self._map, np.float32, layout.lists * dimensions, layout.centroids).copy()
         if check != check_fixed(numbers.tobytes(), self._starts.tobytes(), middles.tobytes()):
             raise damaged(path, "its row numbers or lists changed")
-        self._centroids: Floats = middles.reshape(layout.lists, dimensions)
+        self.centroids: Floats = middles.reshape(layout.lists, dimensions)
         self._lists: Lists | None = (
             np.frombuffer(self._map, np.uint16, count, layout.list_numbers) if layout.lists else None
         )
@@ -134,7 +134,7 @@ class Segment:
     def scan(self) -> FastScan:
         """The product codes, in memory from the first time on."""
         if self._scan is None:
-            inverted = None if self._lists is None else (self._lists, self._centroids)
+            inverted = None if self._lists is None else (self._lists, self.centroids)
             self._scan = FastScan(self.layout.codec, self._product, inverted)
         return self._scan
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from compress.vectors.codec import Floats
 
 LISTS_MAX = 1024
-LIST_SAMPLE = 32
+LIST_SAMPLE = 64
 LIST_SAMPLE_MIN = 8
 _ROUNDS = 8
 

@@ -107,6 +107,19 @@ def test_few_allowed_rows_are_looked_for_in_every_list(
     assert len(set(found.tolist()) & set(reference.search("n", query, 10, allowed)[0].tolist())) >= 9
 
 
+def test_lists_are_made_of_rows_of_every_kind_whatever_the_distance_of_like_rows_is(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, merge=MergeSettings(lists_rows_min=1000, list_rows=320))
+    index = SegmentedVectorIndex(tmp_path, D, "encoder-1", settings)
+    kinds = np.eye(5, D, dtype=np.float32)
+    vectors = kinds[np.arange(3000) % 5] + 0.2 * unit(3000, 13)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for start in range(0, 3000, 600):
+        index.apply("n", [VectorChange(row, 1, b"12345678", vectors[row]) for row in range(start, start + 600)])
+    assert index.merge("n")
+    centroids = max((s.segment.centroids for s in index._log("n").snapshot().segments), key=len)
+    assert ((kinds @ centroids.T).max(axis=1) > 0.9).all()
+
+
 def test_merging_changes_no_score_by_a_bit(tmp_path: Path) -> None:
     exact = replace(SETTINGS, search=SearchSettings())
     index = SegmentedVectorIndex(tmp_path, D, "encoder-1", exact)
