@@ -6,8 +6,8 @@ share of codes, copies among them, that a search of the nearest lists reads unti
 queries are in what it read: codes and shortlists lose nothing here. A copy takes 56 bytes of memory.
 
 Source: Chen et al., "SPANN: Highly-efficient Billion-scale Approximate Nearest Neighbor Search" (NeurIPS 2021),
-section 3.2. The sizes that are meant: `make bench BENCH="closure --vectors 16000 1000000"`; up to 16,000 all vectors
-are of real texts.
+section 3.2. The sizes that are meant: `make bench BENCH="closure --vectors 16000 100000 1000000"`; up to
+16,000 all vectors are of real texts.
 """
 
 from typing import Any

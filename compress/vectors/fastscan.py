@@ -51,7 +51,7 @@ class FastScan:
         of_lists = np.split(np.argsort(numbers, kind="stable"), np.cumsum(sizes)[:-1])
         for number, places in enumerate(of_lists):
             if len(places):
-                listed = np.ascontiguousarray(codes if lists is None else codes[places])
+                listed = codes[places]
                 flat.invlists.add_entries(number, len(places), faiss.swig_ptr(places), faiss.swig_ptr(listed))
         flat.ntotal = len(codes)
         self._codec = codec

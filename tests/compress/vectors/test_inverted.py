@@ -24,6 +24,7 @@ def test_there_are_as_many_lists_as_rows_fill_and_each_is_the_mean_of_several() 
     assert [sample_rows(rows, 1000) // LIST_SAMPLE for rows in (1, 12_000, 10**9)] == [1, 12, LISTS_MAX]
     assert len(train(unit(1, 1))) == 1
     assert len(train(unit(LIST_SAMPLE_MIN - 1, 1))) == 1
+    assert len(train(unit(10 * LIST_SAMPLE, 1))) == 10
     sample = unit(sample_rows(10**9, 1000), 1)
     many = train(sample)
     assert LISTS_MAX / 2 < len(many) <= LISTS_MAX
