@@ -6,7 +6,7 @@ each of them means.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import numpy as np
@@ -76,7 +76,8 @@ def date_signal(dates: Sequence[Expression], corpus: Corpus, pool: Places, texts
     moments = corpus.moments[pool].astype("datetime64[s]").tolist()
     for place, text in enumerate(texts):
         if text is not None:
-            found[place] = date_match(dates, text.occurred_at, _mentioned(text.text, text.occurred_at))
+            at = text.occurred_at
+            found[place] = date_match(dates, at, _mentioned(text.text, at, at and at.utcoffset()))
         elif dated[place]:
             found[place] = date_match(dates, moments[place], ())
     return found
@@ -121,8 +122,9 @@ def previous_signal(corpus: Corpus, said: Turns, pool: Places, own: Floats) -> F
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)
-def _mentioned(text: str, anchor: datetime | None) -> tuple[Expression, ...]:
-    """What `resolve` finds: questions about dates meet the same texts again and again."""
+def _mentioned(text: str, anchor: datetime | None, zone: timedelta | None) -> tuple[Expression, ...]:
+    """What `resolve` finds: questions about dates meet the same texts again and again. Equal anchors may be of two
+    zones, whose days differ: so the zone is told beside."""
     return tuple(resolve(text, anchor))
 
 

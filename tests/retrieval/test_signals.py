@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -83,6 +83,17 @@ def test_a_date_is_matched_by_when_it_was_said_or_by_what_it_mentions() -> None:
     ]
     assert date_signal(day, corpus, np.arange(5), texts).tolist() == [1.0, 0.0, 1.0, 1.0, 0.0]
     assert date_signal(day, corpus, np.array([3, 1, 0]), [None] * 3).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_mentioned_day_is_one_of_the_zone_in_which_the_text_was_said() -> None:
+    """The same moment is 1 o'clock on the 11th there, and half past three on the 10th here."""
+    corpus = World(memories(Row("I go there tomorrow."))).corpus()
+    here = datetime(2026, 3, 10, 15, 30, tzinfo=UTC)
+    there = here.astimezone(timezone(timedelta(hours=9, minutes=30)))
+    dates = plan("what happens on 12 March 2026?", NOW).dates
+    texts = [RowText("I go there tomorrow.", at) for at in (here, there, here)]
+    first, second, third = (date_signal(dates, corpus, np.array([0]), [text])[0] for text in texts)
+    assert first == third < second
 
 
 def test_late_interaction_of_a_row_is_the_mean_of_its_words() -> None:
